@@ -1,0 +1,78 @@
+"""The protocol core of dekaf: everything that decides, and nothing that does I/O.
+
+No module below imports a socket, a loop or a thread, reads a clock or draws a random number of its own. The public names
+load on first use, so that `import dekaf_proto` costs next to nothing; the submodules `errors`, `messages`, `records`,
+`types` and `wire` are public too.
+"""
+
+from __future__ import annotations
+
+__version__ = "0.1.0.dev0"
+
+TYPE_CHECKING = (
+    False  # typing's own is the same to type checkers, and its import would be most of this module's cost
+)
+
+if TYPE_CHECKING:
+    from dekaf_proto import errors, messages, records, types, wire
+    from dekaf_proto.errors import ErrorCode, KafkaError
+    from dekaf_proto.types import IsolationLevel, TimestampType, TopicPartition, Uuid
+
+    #: Whether mypyc compiled the hot modules of this installation. The pure ones are the specification.
+    COMPILED: bool
+
+#: Public name -> the module that has it. The imports above say the same to type checkers; a test compares the two.
+_HOME = {
+    "ErrorCode": "dekaf_proto.errors",
+    "IsolationLevel": "dekaf_proto.types",
+    "KafkaError": "dekaf_proto.errors",
+    "TimestampType": "dekaf_proto.types",
+    "TopicPartition": "dekaf_proto.types",
+    "Uuid": "dekaf_proto.types",
+}
+_SUBMODULES = ("errors", "messages", "records", "types", "wire")
+
+__all__ = [
+    "COMPILED",
+    "ErrorCode",
+    "IsolationLevel",
+    "KafkaError",
+    "TimestampType",
+    "TopicPartition",
+    "Uuid",
+    "__version__",
+    "errors",
+    "messages",
+    "records",
+    "types",
+    "wire",
+]
+
+# Hidden from type checkers, to which a `__getattr__` would say that any name exists.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        from importlib import import_module
+
+        if name in _HOME:
+            value = getattr(import_module(_HOME[name]), name)
+        elif name in _SUBMODULES:
+            return import_module(f"dekaf_proto.{name}")  # which also sets the attribute
+        elif name == "COMPILED":
+            value = _compiled()
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
+
+def _compiled() -> bool:
+    """Whether the import system finds an extension where the source has the record decoder, the hottest module."""
+    from importlib.machinery import EXTENSION_SUFFIXES
+    from importlib.util import find_spec
+
+    spec = find_spec("dekaf_proto.records.batch")
+    return spec is not None and spec.origin is not None and spec.origin.endswith(tuple(EXTENSION_SUFFIXES))
