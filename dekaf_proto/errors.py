@@ -171,7 +171,7 @@ class MessageTooLargeError(BrokerError):
 
 
 class RebalanceError(BrokerError):
-    """The member no longer belongs to the generation in which it spoke: normal while a group rebalances (22, 25, 27)."""
+    """The member no longer belongs to the generation in which it spoke: normal in a rebalance (22, 25, 27)."""
 
 
 class IllegalGenerationError(RebalanceError):
