@@ -1,0 +1,20 @@
+"""What holds for every test: how hypothesis behaves, by HYPOTHESIS_PROFILE (in CI: `ci`)."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# Deadlines measure the machine, not the code; a slow one must not fail a test.
+settings.register_profile("default", deadline=None)
+# The same examples in every run, and nothing that depends on an earlier one: a failure is the change's.
+settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
+settings.register_profile(
+    "soak",
+    deadline=None,
+    max_examples=5_000,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default"))
