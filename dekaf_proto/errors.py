@@ -9,6 +9,7 @@ An exception tells what was wrong in attributes, not only in its text, and never
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Literal
 
@@ -76,6 +77,59 @@ class FrameError(ProtocolError):
         return f"a frame of {self.size} bytes exceeds the limit of {self.limit}"
 
 
+# ------------------------------------------------------------------------------------------ connections and waiting
+
+
+class ConnectionLostError(KafkaError):
+    """A broker could not be reached, or the connection broke before it answered (W11).
+
+    Nothing is known about whether the broker did what it was asked. `causes` says, for each address that was tried,
+    what went wrong there.
+    """
+
+    retriable = True
+
+    def __init__(self, broker: str, causes: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(broker, tuple(causes))
+        self.broker = broker
+        self.causes = tuple(causes)
+
+    def __str__(self) -> str:
+        causes = "; ".join(f"{address}: {cause}" for address, cause in self.causes)
+        return f"{self.broker} is not reachable ({causes})" if causes else f"{self.broker} is not reachable"
+
+
+class KafkaTimeoutError(KafkaError):
+    """An operation did not finish in its time; `last_error` is what it was last held up by, if anything."""
+
+    retriable = True
+
+    def __init__(self, operation: str, seconds: float, last_error: Exception | None = None) -> None:
+        super().__init__(operation, seconds, last_error)
+        self.operation = operation
+        self.seconds = seconds
+        self.last_error = last_error
+
+    def __str__(self) -> str:
+        text = f"{self.operation} did not finish in {self.seconds:g} s"
+        return f"{text}: {self.last_error}" if self.last_error is not None else text
+
+
+class OperationCancelledError(KafkaError):
+    """The operation was cancelled before it was done."""
+
+
+class ClosedError(KafkaError):
+    """The client is closed."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else "the client is closed"
+
+
+class LocalProtocolError(KafkaError):
+    """A call that the present state does not allow: a mistake in the calling program, or in a driver."""
+
+
 class UnsupportedVersionError(KafkaError):
     """A version, or a field, that the protocol version in use does not have (`needed` says which one has it)."""
 
@@ -109,6 +163,26 @@ class CorruptRecordError(KafkaError):
 
 class RecordTooLargeError(KafkaError):
     """A record that no batch of the configured size can hold."""
+
+
+# --------------------------------------------------------------------------------------------------- configuration
+
+
+class ConfigurationError(KafkaError):
+    """An option that is unknown, not yet supported, or given a value that is not allowed.
+
+    `option` is its name as it was written, `given` the value as Python shows it (empty where there is none to show, as
+    for every secret) and `reason` what is wrong or what is allowed.
+    """
+
+    def __init__(self, option: str, reason: str, given: str = "") -> None:
+        super().__init__(option, reason, given)
+        self.option = option
+        self.reason = reason
+        self.given = given
+
+    def __str__(self) -> str:
+        return f"{self.option}={self.given}: {self.reason}" if self.given else f"{self.option}: {self.reason}"
 
 
 # ------------------------------------------------------------------------------------------------ a broker's answers

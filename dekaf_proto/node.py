@@ -1,0 +1,156 @@
+"""A broker, or one of the addresses to begin with, and the connection to it.
+
+    IDLE ─▶ RESOLVING ─▶ CONNECTING ─▶ NEGOTIATING ─▶ READY
+     ▲          │             │             │           │
+     └─ BACKOFF ◀─────────────┴─────────────┴───────────┘
+
+A node keeps what was asked of it in a queue until it is READY. A failed attempt fails the queue too: who asked decides
+whether to ask again, or somebody else. How long a node is left alone after a failure grows with each one (C2).
+
+Not here: which node to ask (`client`), and sockets.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Final
+
+from dekaf_proto.connection import BrokerConnection
+from dekaf_proto.errors import LocalProtocolError
+from dekaf_proto.events import Address
+from dekaf_proto.wire.schema import Request
+
+
+class Purpose(Enum):
+    """What a connection is for. A broker answers one connection's requests one by one, so that what waits at the broker
+    (a fetch for data, a join for other members) must not stand before what does not (G2)."""
+
+    GENERAL = auto()
+    FETCH = auto()
+    COORDINATOR = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeKey:
+    """A connection's place: a broker id (negative for a bootstrap address) and what it is for."""
+
+    node_id: int
+    purpose: Purpose = Purpose.GENERAL
+
+    def __str__(self) -> str:
+        return f"broker {self.node_id}" if self.node_id >= 0 else "bootstrap server"
+
+
+class NodeState(Enum):
+    IDLE = auto()
+    RESOLVING = auto()
+    CONNECTING = auto()
+    NEGOTIATING = auto()
+    READY = auto()
+    BACKOFF = auto()
+
+
+class NodeInput(Enum):
+    """What moves a node from state to state."""
+
+    WANTED = auto()  # somebody wants to send
+    HAS_ADDRESS = auto()
+    CONNECTED = auto()
+    NEGOTIATED = auto()
+    FAILED = auto()
+    LOST = auto()  # an established connection ended, by the broker or for having been idle
+    RESTED = auto()  # the back-off is over
+
+
+TRANSITIONS: Final[dict[tuple[NodeState, NodeInput], NodeState]] = {
+    (NodeState.IDLE, NodeInput.WANTED): NodeState.RESOLVING,
+    (NodeState.RESOLVING, NodeInput.HAS_ADDRESS): NodeState.CONNECTING,
+    (NodeState.RESOLVING, NodeInput.FAILED): NodeState.BACKOFF,
+    (NodeState.CONNECTING, NodeInput.HAS_ADDRESS): NodeState.CONNECTING,  # the next of several
+    (NodeState.CONNECTING, NodeInput.CONNECTED): NodeState.NEGOTIATING,
+    (NodeState.CONNECTING, NodeInput.FAILED): NodeState.BACKOFF,
+    (NodeState.NEGOTIATING, NodeInput.NEGOTIATED): NodeState.READY,
+    (NodeState.NEGOTIATING, NodeInput.FAILED): NodeState.BACKOFF,
+    (NodeState.READY, NodeInput.FAILED): NodeState.BACKOFF,
+    (NodeState.READY, NodeInput.LOST): NodeState.IDLE,
+    (NodeState.BACKOFF, NodeInput.RESTED): NodeState.IDLE,
+}
+
+ResponseHandler = Callable[[Any, Exception | None], None]
+
+
+@dataclass(slots=True)
+class PendingRequest:
+    """A request that was asked for, in a queue or on its way."""
+
+    request: Request[Any]
+    max_version: int | None
+    on_done: ResponseHandler
+    deadline: float
+    #: How long an answer may take once it is sent.
+    seconds: float
+    #: The time since which the broker has it, for the statistics.
+    sent_at: float = 0.0
+
+
+class Node:
+    """One connection's state."""
+
+    def __init__(self, key: NodeKey, host: str, port: int) -> None:
+        self.key = key
+        self.host = host
+        self.port = port
+        self.state = NodeState.IDLE
+        self.query: int | None = None
+        self.conn: int | None = None
+        self.connection: BrokerConnection | None = None
+        self.addresses: deque[Address] = deque()
+        self.address: Address | None = None
+        #: What went wrong in the present or the last round of attempts, address by address.
+        self.causes: list[tuple[str, str]] = []
+        self.queue: deque[PendingRequest] = deque()
+        self.in_flight: dict[int, PendingRequest] = {}
+        self.failures = 0
+        self.faults = 0  # breaches of the protocol in a row
+        self.connect_failures = 0
+        self.resting_until = 0.0
+        self.setup_deadline: float | None = None
+        self.throttled_until = 0.0
+        self.last_used = 0.0
+        self.last_tried = float("-inf")
+        self.avoid: Address | None = None
+
+    def __repr__(self) -> str:
+        return f"<Node {self.key} {self.host}:{self.port} {self.state.name}>"
+
+    @property
+    def name(self) -> str:
+        """The node as a person knows it."""
+        return f"{self.key} ({self.host}:{self.port})"
+
+    @property
+    def load(self) -> int:
+        """How much it has to do."""
+        return len(self.queue) + len(self.in_flight)
+
+    def move(self, what: NodeInput) -> None:
+        """Takes the step that the table allows."""
+        try:
+            self.state = TRANSITIONS[self.state, what]
+        except KeyError:
+            raise LocalProtocolError(f"{self.name}: {what.name} is not possible when {self.state.name}") from None
+
+    def next_deadline(self) -> float | None:
+        """When something is due: the end of a rest, of a connection's set-up, of the oldest requests, of a throttle."""
+        times = [pending.deadline for pending in self.in_flight.values()]
+        times += [pending.deadline for pending in self.queue]
+        if self.state is NodeState.BACKOFF:
+            times.append(self.resting_until)
+        if self.setup_deadline is not None:
+            times.append(self.setup_deadline)
+        if self.queue and self.throttled_until:
+            times.append(self.throttled_until)
+        return min(times, default=None)

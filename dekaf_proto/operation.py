@@ -1,0 +1,289 @@
+"""What takes time: `Operation`, the handle that a user sees, and the runner of *flows* behind it.
+
+A flow is a private generator for what runs in a straight line with waits in it. It yields
+
+    Call(node, request)   send a request and wait for the answer; what prevents that is raised in the flow
+    Sleep(seconds)        wait
+    Wait(condition)       wait until the condition holds (it is looked at after each input)
+    All([flow, ...])      run flows side by side and wait for all of them
+
+and gets the result back. The runner knows neither sockets nor Kafka: it hands calls to the client, and the time is what
+the engine was last told. Flows are resumed from a queue at the end of an input, never from within another flow, so no
+flow ever sees another one half-way through a step.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
+
+from dekaf_proto.errors import KafkaTimeoutError, OperationCancelledError
+from dekaf_proto.wire.schema import Request, Response
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Sends `request` to `node` (what that is, the client says) and gives the response.
+
+    `max_version` bounds the version, `timeout` in seconds replaces the client's own.
+    """
+
+    node: object
+    request: Request[Any]
+    max_version: int | None = None
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Waits. `because` is shown if the operation times out while this is what held it up last."""
+
+    seconds: float
+    because: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Waits until `condition()` is true, or until the time `until`."""
+
+    condition: Callable[[], bool]
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """Runs flows side by side; gives their results in order. The first error, in order, is raised."""
+
+    flows: Sequence[Flow[Any]]
+
+
+Step = Call | Sleep | Wait | All
+Flow = Generator[Step, Any, T]
+
+
+class Operation(Generic[T]):
+    """Something that takes time. `done` turns true once, and then `result` gives or raises its outcome."""
+
+    __slots__ = ("_cancel", "_error", "_result", "done", "name")
+
+    def __init__(self, name: str, cancel: Callable[[], None] | None = None) -> None:
+        self.name = name
+        self.done = False
+        self._result: T | None = None
+        self._error: Exception | None = None
+        self._cancel = cancel
+
+    def __repr__(self) -> str:
+        state = "pending" if not self.done else "failed" if self._error is not None else "done"
+        return f"<Operation {self.name}: {state}>"
+
+    def result(self) -> T:
+        """The outcome; raises what made the operation fail. RuntimeError while it is not done."""
+        if not self.done:
+            raise RuntimeError(f"{self.name} is not done")
+        if self._error is not None:
+            raise self._error
+        return cast("T", self._result)
+
+    @property
+    def error(self) -> Exception | None:
+        """What made the operation fail, None if nothing has."""
+        return self._error
+
+    def cancel(self) -> None:
+        """Gives up. Requests on their way keep their place; what they do at the broker is not undone."""
+        if not self.done:
+            if self._cancel is not None:
+                self._cancel()
+            self._finish(None, OperationCancelledError(self.name))
+
+    def _finish(self, result: T | None, error: Exception | None) -> None:
+        if not self.done:
+            self.done = True
+            self._result = result
+            self._error = error
+            self._cancel = None
+
+    @classmethod
+    def completed(cls, name: str, result: T) -> Operation[T]:
+        """An operation that had nothing to wait for."""
+        operation: Operation[T] = cls(name)
+        operation._finish(result, None)
+        return operation
+
+
+class _Task:
+    """A flow on its way."""
+
+    __slots__ = ("_children", "_results", "deadline", "done", "flow", "last_error", "on_done", "root", "step")
+
+    def __init__(self, flow: Flow[Any], on_done: Callable[[Any, Exception | None], None], root: _Task | None) -> None:
+        self.flow = flow
+        self.on_done = on_done
+        self.root = root or self
+        self.step: Step | None = None
+        self.deadline: float | None = None
+        self.last_error: Exception | None = None
+        self.done = False
+        self._children: list[_Task] = []
+        self._results: list[tuple[Any, Exception | None] | None] = []
+
+    def cancel(self) -> None:
+        """Ends the flow and what it runs; nobody is told."""
+        if not self.done:
+            self.done = True
+            self.step = None
+            for child in self._children:
+                child.cancel()
+            self.flow.close()
+
+    def start_children(self, children: list[_Task]) -> None:
+        self._children = children
+        self._results = [None] * len(children)
+
+    def child_done(self, index: int, result: Any, error: Exception | None) -> bool:
+        """Notes a child's outcome; whether it was the last one."""
+        self._results[index] = (result, error)
+        return all(r is not None for r in self._results)
+
+    def outcome_of_children(self) -> tuple[list[Any], Exception | None]:
+        outcomes = [r for r in self._results if r is not None]
+        self._children, self._results = [], []
+        return [result for result, _ in outcomes], next((error for _, error in outcomes if error is not None), None)
+
+
+SendCall = Callable[[Call, Callable[[Any, Exception | None], None]], None]
+
+
+class FlowRunner:
+    """Runs flows. `send` takes a Call and a function for its outcome."""
+
+    def __init__(self, send: SendCall) -> None:
+        self._send = send
+        self._ready: deque[tuple[_Task, Any, Exception | None]] = deque()
+        self._sleeping: list[_Task] = []
+        self._waiting: list[tuple[_Task, Wait]] = []
+        self._limited: list[tuple[float, float, _Task, Operation[Any]]] = []
+        self._crash: Exception | None = None
+        self.now = 0.0
+
+    def start(self, name: str, flow: Flow[T], timeout: float | None = None) -> Operation[T]:
+        """Starts `flow`; the operation fails with KafkaTimeoutError when `timeout` seconds have passed."""
+        operation: Operation[T] = Operation(name)
+        task = _Task(flow, operation._finish, None)
+        operation._cancel = task.cancel
+        if timeout is not None:
+            self._limited.append((self.now + timeout, timeout, task, operation))
+        self._ready.append((task, None, None))
+        return operation
+
+    def start_background(self, flow: Flow[None]) -> None:
+        """Starts a flow of the engine's own. What it raises is a bug: the next `run` raises it."""
+
+        def on_done(_result: None, error: Exception | None) -> None:
+            if error is not None:
+                self._crash = error
+
+        self._ready.append((_Task(flow, on_done, None), None, None))
+
+    def run(self, now: float) -> None:
+        """Takes every flow as far as it gets."""
+        self.now = now
+        self._expire()
+        while True:
+            while self._ready:
+                task, value, error = self._ready.popleft()
+                if not task.done:
+                    self._resume(task, value, error)
+            if self._crash is not None:
+                raise self._crash
+            if not self._wake():
+                return
+
+    def next_deadline(self) -> float | None:
+        """When `run` has to be called again at the latest."""
+        times = [task.deadline for task in self._sleeping if task.deadline is not None and not task.done]
+        times += [wait.until for task, wait in self._waiting if wait.until is not None and not task.done]
+        times += [deadline for deadline, _, task, _ in self._limited if not task.done]
+        return min(times, default=None)
+
+    def close(self) -> None:
+        """Ends every flow without telling anybody."""
+        for task in [t for t, _, _ in self._ready] + self._sleeping + [t for t, _ in self._waiting]:
+            task.root.cancel()
+
+    # ------------------------------------------------------------------------------------------------------ within
+
+    def _expire(self) -> None:
+        due = [entry for entry in self._limited if entry[0] <= self.now or entry[2].done]
+        if not due:
+            return
+        self._limited = [entry for entry in self._limited if entry[0] > self.now and not entry[2].done]
+        for _, timeout, task, operation in due:
+            if not task.done:
+                last_error = task.last_error
+                task.cancel()
+                operation._finish(None, KafkaTimeoutError(operation.name, timeout, last_error))
+
+    def _wake(self) -> bool:
+        """Moves flows whose wait is over to the queue; whether there were any."""
+        asleep = []
+        for task in self._sleeping:
+            if task.deadline is not None and task.deadline <= self.now:
+                self._ready.append((task, None, None))
+            elif not task.done:
+                asleep.append(task)
+        self._sleeping = asleep
+        waiting = []
+        for task, wait in self._waiting:
+            if task.done:
+                continue
+            if wait.condition() or (wait.until is not None and wait.until <= self.now):
+                self._ready.append((task, None, None))
+            else:
+                waiting.append((task, wait))
+        self._waiting = waiting
+        return bool(self._ready)
+
+    def _resume(self, task: _Task, value: Any, error: Exception | None) -> None:
+        try:
+            step = task.flow.send(value) if error is None else task.flow.throw(error)
+        except StopIteration as stop:
+            task.done = True
+            task.on_done(stop.value, None)
+            return
+        except Exception as raised:
+            task.done = True
+            task.on_done(None, raised)
+            return
+        task.step = step
+        if isinstance(step, Call):
+            self._send(step, lambda response, failure: self._ready.append((task, response, failure)))
+        elif isinstance(step, Sleep):
+            task.deadline = self.now + step.seconds
+            if step.because is not None:
+                task.root.last_error = step.because
+            self._sleeping.append(task)
+        elif isinstance(step, Wait):
+            self._waiting.append((task, step))
+        else:
+            self._start_children(task, step)
+
+    def _start_children(self, task: _Task, step: All) -> None:
+        def on_done(index: int) -> Callable[[Any, Exception | None], None]:
+            def done(result: Any, error: Exception | None) -> None:
+                if task.child_done(index, result, error):
+                    self._ready.append((task, *task.outcome_of_children()))
+
+            return done
+
+        children = [_Task(flow, on_done(i), task.root) for i, flow in enumerate(step.flows)]
+        if not children:
+            self._ready.append((task, [], None))
+            return
+        task.start_children(children)
+        self._ready.extend((child, None, None) for child in children)
