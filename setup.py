@@ -1,6 +1,6 @@
 """The part of the build that a table can't say: which modules mypyc compiles, and when none are.
 
-    pip wheel .                 compiles COMPILED_MODULES; without a C compiler it says so and makes a pure wheel
+    pip wheel .                 compiles COMPILED_MODULES; without a C compiler it says so and is pure
     DEKAF_PURE=1 pip wheel .    a pure wheel
     pip install -e .            always pure: a stale extension would shadow the source being edited
 
@@ -16,13 +16,13 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_ext import build_ext
 
-#: What is compiled: paths or globs, each of which must match something. They have to work unchanged as plain Python.
-#: `_i64.py` must never be here (it says why).
+#: What is compiled: paths or globs, each of which must match something. All of it also runs as plain Python.
+#: `_i64.py` must never be here (it says why). `dekaf_proto._HOT_MODULE` names one of these.
 COMPILED_MODULES: list[str] = []
 
-#: mypyc makes one shared library for all of them (and a stub of a few kilobytes per module that points into it), not one
-#: library each: only inside one group are calls between modules direct C calls with unboxed integers, and the record
-#: iterator calls the varint readers several times a record. The name is fixed so that it can be told from others'.
+#: mypyc makes one shared library for all of them (and a stub of a few kilobytes per module that points into it),
+#: not one library each: inside one library calls between modules are direct C calls with unboxed integers, and the
+#: record iterator calls the varint readers several times a record. With a name of ours, not a hash.
 GROUP_NAME = "dekaf"
 
 
@@ -32,13 +32,8 @@ class BuildIfPossible(build_ext):
     def run(self) -> None:
         try:
             super().run()
-        except (
-            Exception
-        ) as error:  # no compiler, no headers, a compiler that fails: distutils has many types for it
-            print(
-                f"dekaf: NOT COMPILED, this is a pure Python build ({type(error).__name__}: {error})",
-                file=sys.stderr,
-            )
+        except Exception as error:  # no compiler, no headers, one that fails: distutils has many types for it
+            print(f"dekaf: NOT COMPILED, a pure Python build ({type(error).__name__}: {error})", file=sys.stderr)
             for extension in self.extensions:
                 Path(self.get_ext_fullpath(extension.name)).unlink(missing_ok=True)
             self.extensions = []
@@ -46,7 +41,7 @@ class BuildIfPossible(build_ext):
 
 def extensions() -> list[object]:
     if os.environ.get("DEKAF_PURE", "0") not in {"", "0"}:
-        print("dekaf: DEKAF_PURE is set, this is a pure Python build", file=sys.stderr)
+        print("dekaf: DEKAF_PURE is set: a pure Python build", file=sys.stderr)
         return []
     if not {"build_ext", "bdist_wheel"} & set(sys.argv) or {"editable_wheel", "develop"} & set(sys.argv):
         return []  # metadata and source distributions need no compiler; an editable install is pure

@@ -1,17 +1,16 @@
 """The protocol core of dekaf: everything that decides, and nothing that does I/O.
 
-No module below imports a socket, a loop or a thread, reads a clock or draws a random number of its own. The public names
-load on first use, so that `import dekaf_proto` costs next to nothing; the submodules `errors`, `messages`, `records`,
-`types` and `wire` are public too.
+No module below imports a socket, a loop or a thread, reads a clock or draws a random number of its own. The public
+names load on first use, so that `import dekaf_proto` costs next to nothing; the submodules `errors`, `messages`,
+`records`, `types` and `wire` are public too.
 """
 
 from __future__ import annotations
 
 __version__ = "0.1.0.dev0"
 
-TYPE_CHECKING = (
-    False  # typing's own is the same to type checkers, and its import would be most of this module's cost
-)
+# To type checkers the same as typing's own, whose import would be most of what this module costs.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from dekaf_proto import errors, messages, records, types, wire
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     #: Whether mypyc compiled the hot modules of this installation. The pure ones are the specification.
     COMPILED: bool
 
-#: Public name -> the module that has it. The imports above say the same to type checkers; a test compares the two.
+#: Public name -> the module that has it. The imports above say the same to type checkers; a test compares them.
 _HOME = {
     "ErrorCode": "dekaf_proto.errors",
     "IsolationLevel": "dekaf_proto.types",
@@ -30,6 +29,8 @@ _HOME = {
     "TopicPartition": "dekaf_proto.types",
     "Uuid": "dekaf_proto.types",
 }
+#: A module that every compiled build compiles (setup.py has the list).
+_HOT_MODULE = "dekaf_proto.records.iterator"
 _SUBMODULES = ("errors", "messages", "records", "types", "wire")
 
 __all__ = [
@@ -70,9 +71,9 @@ if not TYPE_CHECKING:
 
 
 def _compiled() -> bool:
-    """Whether the import system finds an extension where the source has the record decoder, the hottest module."""
+    """Whether the import system finds an extension for it; to import it would load the codecs."""
     from importlib.machinery import EXTENSION_SUFFIXES
     from importlib.util import find_spec
 
-    spec = find_spec("dekaf_proto.records.batch")
+    spec = find_spec(_HOT_MODULE)
     return spec is not None and spec.origin is not None and spec.origin.endswith(tuple(EXTENSION_SUFFIXES))

@@ -145,20 +145,44 @@ class CorruptRecordError(KafkaError):
     """Record data that can't be trusted: a wrong checksum, a length that lies, a codec that fails.
 
     `topic`, `partition` and `offset` name the batch (`offset` is its base offset, or -1 where not even that could be
-    read); the position is not moved, so that the program decides whether to seek past it.
+    read); the position is not moved, so that the program decides whether to seek past it. `next_offset` is where the
+    batch says that it ends, -1 if that is not known: the place to seek to.
     """
 
-    def __init__(self, topic: str, partition: int, offset: int, reason: str) -> None:
-        super().__init__(topic, partition, offset, reason)
+    def __init__(self, topic: str, partition: int, offset: int, reason: str, next_offset: int = -1) -> None:
+        super().__init__(topic, partition, offset, reason, next_offset)
         self.topic = topic
         self.partition = partition
         self.offset = offset
         self.reason = reason
+        self.next_offset = next_offset
 
     def __str__(self) -> str:
         where = f"{self.topic}-{self.partition}"
         at = f"batch at offset {self.offset}" if self.offset >= 0 else "batch"
         return f"{where}: {at}: {self.reason}"
+
+
+class DeserializationError(KafkaError):
+    """A deserializer failed on a record's key or value (`field`); what it raised is `cause`, and `__cause__`.
+
+    The position stays before the record: going on raises the same again until the program seeks, to `next_offset` if
+    it wants to leave the record out.
+    """
+
+    def __init__(self, topic: str, partition: int, offset: int, field: str, cause: Exception) -> None:
+        super().__init__(topic, partition, offset, field, cause)
+        self.topic = topic
+        self.partition = partition
+        self.offset = offset
+        self.next_offset = offset + 1
+        self.field = field
+        self.cause = cause
+
+    def __str__(self) -> str:
+        # Not the cause's text: it may show the data.
+        what = type(self.cause).__name__
+        return f"{self.topic}-{self.partition}: the {self.field} of the record at offset {self.offset}: {what}"
 
 
 class RecordTooLargeError(KafkaError):

@@ -1,4 +1,4 @@
-"""The driver of `dekaf_proto` for trio. Nothing is here yet: the bottom of the protocol comes first."""
+"""The driver of `dekaf_proto` for trio. Nothing is here yet."""
 
 from __future__ import annotations
 

@@ -3,11 +3,12 @@
     python3 tools/dev.py demo              shows dekaf at work
     python3 tools/dev.py test [ARGS ...]   runs the tests; ARGS go to pytest
 
-Each makes `.venv` beside this folder on its first run and installs the project into it, editable; later runs reuse it
-until pyproject.toml or setup.py changes. Nothing outside the checkout is written, except pip's and Maven's caches.
+Each makes `.venv` beside this folder on its first run and installs the project into it, editable; later runs reuse
+it until pyproject.toml or setup.py changes. Nothing else is written outside the checkout than caches (pip's,
+Maven's, and Kafka's jars in ~/.cache/dekaf-java).
 
-The tests of the core need nothing else. Those on a real Kafka (`-m integration`) need Java 17 or later and Maven, which
-fetches Kafka's jars; where these are missing they are skipped, and the last lines of the run say so.
+The tests of the core need nothing else. Those on a real Kafka (`-m integration`) need a JDK, 17 or later, and Maven,
+which fetches Kafka's jars; where these are missing they are skipped, and the last lines of the run say so.
 """
 
 from __future__ import annotations
@@ -44,11 +45,9 @@ def main(argv: list[str]) -> int:
 
 def set_up(extras: str) -> None:
     """Makes `.venv` hold the project with `extras`, as cheaply as its present state allows."""
-    if sys.version_info < (3, 10):
+    if sys.version_info < (3, 10):  # noqa: UP036  # whoever runs this may have any Python
         raise SystemExit(f"dev.py: dekaf needs Python 3.10 or later, this is {sys.version.split()[0]}")
-    wanted = hashlib.sha256(
-        (ROOT / "pyproject.toml").read_bytes() + (ROOT / "setup.py").read_bytes()
-    ).hexdigest()
+    wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + (ROOT / "setup.py").read_bytes()).hexdigest()
     works = PYTHON.exists() and subprocess.run([PYTHON, "-c", ""], check=False).returncode == 0
     installed = STAMP.read_text().splitlines() if works and STAMP.exists() else []
     if wanted + extras in installed:
@@ -57,7 +56,7 @@ def set_up(extras: str) -> None:
         print(f"dev.py: making {VENV}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
     print(f"dev.py: installing dekaf{extras} into {VENV}", flush=True)
-    pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     if subprocess.run([*pip, "--editable", f"{ROOT}{extras}"], check=False).returncode:
         raise SystemExit("dev.py: the installation failed, see above")
     # Written last, so that an interrupted installation is done again.
@@ -65,7 +64,7 @@ def set_up(extras: str) -> None:
 
 
 def run(*command: str) -> int:
-    return subprocess.run([PYTHON, *command], cwd=ROOT, check=False).returncode
+    return subprocess.run([str(PYTHON), *command], cwd=ROOT, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -131,10 +131,11 @@ class JavaHelper:
         self.version = version or kafka_version()
         libs = _script("fetch-jars", self.version, version=self.version)
         classes = _script("build", "helper", version=self.version)
-        self._log = tempfile.TemporaryFile(mode="w+")
+        self._log = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115  # closed in close()
+        command = ["java", "-Xmx256m", *JVM, "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"]
+        command += ["-cp", f"{classes}:{libs}/*", "KafkaHelper"]
         self._process = subprocess.Popen(
-            ["java", "-Xmx256m", *JVM, "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"]
-            + ["-cp", f"{classes}:{libs}/*", "KafkaHelper"],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -466,10 +467,11 @@ class KafkaCluster:
             shutil.rmtree(self.folder / f"data-{node}", ignore_errors=True)
             lines = [f"{name}={value}" for name, value in (common | own | self.configs).items()]
             self._properties(node).write_text("\n".join(lines) + "\n")
+            command = ["java", "-Xmx128m", *JVM, "-cp", f"{self._libs}/*", "kafka.tools.StorageTool"]
+            command += ["format", "--cluster-id", cluster_id, "--config", str(self._properties(node))]
             formatting.append(
                 subprocess.Popen(
-                    ["java", "-Xmx128m", *JVM, "-cp", f"{self._libs}/*", "kafka.tools.StorageTool"]
-                    + ["format", "--cluster-id", cluster_id, "--config", str(self._properties(node))],
+                    command,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,

@@ -1,0 +1,368 @@
+"""`BatchBuilder`: makes a batch of message format 2, as a producer sends it and as a broker stores it.
+
+A record is encoded when it is appended, so that the builder knows the batch's size at any time; compression, header and
+checksum are made by `build`. The layout is at the top of `batch`.
+
+Rules:
+- `append` either takes a record whole or changes nothing.
+- The first record always fits: whether a single record is too large is the caller's question (`batch_size_bound`).
+- What depends on when a batch is sent (producer id, epoch, sequence, leader epoch) can be set until the last moment and
+  set again: a batch that is sent once more is not compressed once more.
+- This module is compiled by mypyc: no machine-integer expression leaves its range.
+
+It knows neither topics nor brokers, and when a batch is full enough to be sent is not its affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from dekaf_proto._i64 import i64
+from dekaf_proto.errors import EncodeError, RecordTooLargeError
+from dekaf_proto.records.batch import (
+    CHECKSUMMED_FROM,
+    CONTROL_BIT,
+    DELETE_HORIZON_BIT,
+    HEADER,
+    HEADER_SIZE,
+    LENGTH_FROM,
+    LOG_APPEND_TIME_BIT,
+    TRANSACTIONAL_BIT,
+)
+from dekaf_proto.records.checksum import crc32c
+from dekaf_proto.records.compression import Codec, check_level, compress
+from dekaf_proto.records.control import ControlType, encode_marker
+from dekaf_proto.records.record import Header
+from dekaf_proto.records.varint import INT64_MAX, SMALL, SMALL_VARINTS, encode_varint, wrapping_add
+
+INT32_MAX: Final = 0x7FFFFFFF
+_NULL: Final = b"\x01"  # the length -1
+_ZERO: Final = b"\x00"
+_ESTIMATE_MARGIN: Final = 1.05  # compressed sizes are guessed a little high (Java's factor)
+_MAX_RECORD_OVERHEAD: Final = 5 + 1 + 10 + 5 + 5 + 5 + 5  # length, attributes, two deltas, key, value, header count
+
+
+class CompressionRatioEstimator:
+    """Guesses how well the next batch will compress, from those before it. One for each topic and codec.
+
+    A worse ratio than expected is believed faster than a better one, as in Java's producer: a batch that turns out too
+    large is refused, one that turns out small only costs a little.
+    """
+
+    __slots__ = ("ratio",)
+
+    def __init__(self) -> None:
+        self.ratio = 1.0
+
+    def observe(self, ratio: float) -> None:
+        """Takes note of a finished batch's `compression_ratio`."""
+        if ratio > self.ratio:
+            self.ratio = max(self.ratio + 0.05, ratio)
+        else:
+            self.ratio = max(self.ratio - 0.005, ratio)
+
+
+class BatchBuilder:
+    """Collects records and makes one batch of them.
+
+    `size_limit`: bytes of the batch (header and, by estimate, compression included) beyond which `append` refuses;
+    `compression_ratio`: the estimate, compressed size by raw size. `level`: of the codec, None for its default.
+    `append_time`: the broker's clock in ms since 1970, which then counts for all records (LOG_APPEND_TIME).
+    `base_timestamp` and `delete_horizon_ms` (ms) are for whoever rewrites existing batches; else the first record's
+    timestamp is the base. ValueError for a level that the codec does not have.
+
+    >>> builder = BatchBuilder(codec=Codec.ZSTD)
+    >>> builder.append(1_700_000_000_000, b"key", b"value", [("trace", b"1")])
+    0
+    >>> builder.append(1_700_000_000_001, None, b"another")
+    1
+    >>> builder.set_producer(producer_id=9000, producer_epoch=0, base_sequence=12, transactional=False)
+    >>> len(builder.build()) > 61
+    True
+    """
+
+    __slots__ = (
+        "_append_time",
+        "_base_offset",
+        "_base_sequence",
+        "_base_timestamp",
+        "_codec",
+        "_control",
+        "_count",
+        "_delete_horizon",
+        "_factor",
+        "_has_base_timestamp",
+        "_last_delta",
+        "_leader_epoch",
+        "_level",
+        "_limit",
+        "_max_timestamp",
+        "_payload",
+        "_producer_epoch",
+        "_producer_id",
+        "_raw_size",
+        "_records",
+        "_transactional",
+    )
+
+    def __init__(
+        self,
+        *,
+        codec: Codec = Codec.NONE,
+        level: int | None = None,
+        size_limit: int = INT32_MAX,
+        compression_ratio: float = 1.0,
+        base_offset: int = 0,
+        leader_epoch: int | None = None,
+        producer_id: int = -1,
+        producer_epoch: int = -1,
+        base_sequence: int = -1,
+        transactional: bool = False,
+        control: bool = False,
+        append_time: int | None = None,
+        base_timestamp: int | None = None,
+        delete_horizon_ms: int | None = None,
+    ) -> None:
+        check_level(codec, level)
+        if delete_horizon_ms is not None:
+            base_timestamp = delete_horizon_ms  # the header has one place for both (B3)
+        self._codec = codec
+        self._level = level
+        self._limit = float(size_limit)
+        self._factor = 1.0 if codec == Codec.NONE else compression_ratio * _ESTIMATE_MARGIN
+        self._base_offset = base_offset
+        self._leader_epoch = leader_epoch
+        self._producer_id = producer_id
+        self._producer_epoch = producer_epoch
+        self._base_sequence = base_sequence
+        self._transactional = transactional
+        self._control = control
+        self._append_time = append_time
+        self._delete_horizon = delete_horizon_ms is not None
+        self._has_base_timestamp = base_timestamp is not None
+        self._base_timestamp: i64 = -1 if base_timestamp is None else base_timestamp
+        self._max_timestamp: i64 = -1
+        self._count: i64 = 0
+        self._last_delta: i64 = -1
+        self._raw_size: i64 = 0
+        self._records: list[bytes] = []
+        self._payload: bytes | None = None
+
+    def append(
+        self,
+        timestamp: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[Header] = (),
+        offset_delta: int = -1,
+    ) -> int:
+        """Adds a record and returns how far its offset is from the batch's first; -1, and nothing added, if it is full.
+
+        `timestamp`: ms since 1970, -1 for none. `offset_delta`: for whoever leaves gaps; else one after the last.
+        Raises EncodeError for a timestamp, a header or an offset that a record can't have, RecordTooLargeError for what
+        exceeds 2 GiB, ValueError after `build`.
+        """
+        if self._payload is not None:
+            raise ValueError("the batch is finished")
+        try:
+            time: i64 = timestamp
+            delta: i64 = offset_delta
+        except OverflowError:  # compiled; the pure build meets the comparisons below
+            raise EncodeError("record", "", "the timestamp or offset exceeds 64 bits") from None
+        if time < -1 or time > INT64_MAX:
+            raise EncodeError("record", "timestamp", f"not milliseconds since 1970: {timestamp}")
+        if delta == -1:
+            delta = self._last_delta + 1
+        if delta <= self._last_delta or delta > INT32_MAX:
+            raise EncodeError("record", "offset", f"{delta} does not follow {self._last_delta} in a batch")
+
+        base = self._base_timestamp
+        if self._count == 0 and not self._has_base_timestamp:
+            base = time
+        difference: i64 = time - base if base >= 0 else wrapping_add(time, -base)
+        if -SMALL <= difference < SMALL:
+            time_bytes = SMALL_VARINTS[(difference << 1) ^ (difference >> 63)]
+        else:
+            time_bytes = encode_varint(difference)
+        delta_bytes = SMALL_VARINTS[delta << 1] if delta < SMALL else encode_varint(delta)
+        size: i64 = 1 + len(time_bytes) + len(delta_bytes)
+
+        length: i64
+        if key is None:
+            key = b""
+            key_length = _NULL
+        else:
+            length = len(key)
+            key_length = SMALL_VARINTS[length << 1] if length < SMALL else encode_varint(length)
+            size += length
+        if value is None:
+            value = b""
+            value_length = _NULL
+        else:
+            length = len(value)
+            value_length = SMALL_VARINTS[length << 1] if length < SMALL else encode_varint(length)
+            size += length
+        header_bytes = _encode_headers(headers) if headers else _ZERO
+        size += len(key_length) + len(value_length) + len(header_bytes)
+        size_bytes = SMALL_VARINTS[size << 1] if size < SMALL else encode_varint(size)
+        size += len(size_bytes)
+
+        if self._raw_size + size > INT32_MAX - HEADER_SIZE:
+            raise RecordTooLargeError(f"a record of {size} bytes does not fit a batch that holds {self._raw_size}")
+        if self._count > 0 and HEADER_SIZE + float(self._raw_size) * self._factor + float(size) > self._limit:
+            return -1
+        self._records.append(
+            b"".join((size_bytes, _ZERO, time_bytes, delta_bytes, key_length, key, value_length, value, header_bytes))
+        )
+        self._base_timestamp = base
+        self._has_base_timestamp = True
+        self._count += 1
+        self._last_delta = delta
+        self._raw_size += size
+        if time > self._max_timestamp:
+            self._max_timestamp = time
+        return delta
+
+    @property
+    def count(self) -> int:
+        """How many records were added."""
+        return self._count
+
+    @property
+    def raw_size(self) -> int:
+        """Bytes of all records before compression, without the batch's header."""
+        return self._raw_size
+
+    @property
+    def estimated_size(self) -> int:
+        """Bytes that the batch will have: exact without compression and after `build`, else an estimate."""
+        if self._payload is not None:
+            return HEADER_SIZE + len(self._payload)
+        return HEADER_SIZE + int(float(self._raw_size) * self._factor)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the size limit is reached already, so that not even the smallest record would be taken."""
+        return self._count > 0 and self.estimated_size >= self._limit
+
+    @property
+    def max_timestamp(self) -> int:
+        """The highest timestamp added so far (ms since 1970), or the append time; -1 without one."""
+        return self._max_timestamp if self._append_time is None else self._append_time
+
+    @property
+    def compression_ratio(self) -> float:
+        """After `build`: compressed size by raw size, for the `CompressionRatioEstimator`. 1.0 for an empty batch."""
+        if self._payload is None:
+            raise ValueError("the batch is not finished")
+        return len(self._payload) / self._raw_size if self._raw_size else 1.0
+
+    def set_producer(self, producer_id: int, producer_epoch: int, base_sequence: int, transactional: bool) -> None:
+        """Sets what makes a batch idempotent or transactional; until `build`, and after it for another one."""
+        self._producer_id = producer_id
+        self._producer_epoch = producer_epoch
+        self._base_sequence = base_sequence
+        self._transactional = transactional
+
+    def set_log_position(self, base_offset: int, leader_epoch: int | None, append_time: int | None = None) -> None:
+        """Sets what the broker that appends a batch decides: its first offset, the leader epoch, its own clock."""
+        self._base_offset = base_offset
+        self._leader_epoch = leader_epoch
+        self._append_time = append_time
+
+    def build(self, *, last_offset_delta: int | None = None, max_timestamp: int | None = None) -> bytes:
+        """The batch's bytes; after the first call nothing can be appended.
+
+        `last_offset_delta` and `max_timestamp` are for whoever thins out existing batches: what the records that are
+        gone had. ValueError for an empty batch without them or a last offset before that of the last record.
+        """
+        if last_offset_delta is None:
+            if self._count == 0:
+                raise ValueError("a batch without records")
+            last_offset_delta = self._last_delta
+        elif last_offset_delta < self._last_delta:
+            raise ValueError(f"the last record is at {self._last_delta}, beyond {last_offset_delta}")
+        if self._payload is None:
+            raw = b"".join(self._records)
+            # Nothing is not compressed; the header then names no codec either.
+            self._payload = compress(self._codec, raw, self._level) if raw else raw
+            self._records = []
+        attributes = int(self._codec) if self._count else 0
+        if self._append_time is not None:
+            attributes |= LOG_APPEND_TIME_BIT
+        if self._transactional:
+            attributes |= TRANSACTIONAL_BIT
+        if self._control:
+            attributes |= CONTROL_BIT
+        if self._delete_horizon:
+            attributes |= DELETE_HORIZON_BIT
+        if max_timestamp is None:
+            max_timestamp = self.max_timestamp
+        fields = [
+            self._base_offset,
+            HEADER_SIZE - LENGTH_FROM + len(self._payload),
+            -1 if self._leader_epoch is None else self._leader_epoch,
+            2,
+            0,
+            attributes,
+            last_offset_delta,
+            self._base_timestamp,
+            max_timestamp,
+            self._producer_id,
+            self._producer_epoch,
+            self._base_sequence,
+            self._count,
+        ]
+        header = HEADER.pack(*fields)
+        fields[4] = crc32c(self._payload, crc32c(header[CHECKSUMMED_FROM:]))
+        return HEADER.pack(*fields) + self._payload
+
+
+def batch_size_bound(key: bytes | None, value: bytes | None, headers: Sequence[Header] = ()) -> int:
+    """The most bytes that a batch of this one record can have without compression, whatever its offset and time."""
+    size = HEADER_SIZE + _MAX_RECORD_OVERHEAD + (len(key) if key else 0) + (len(value) if value else 0)
+    return size + len(_encode_headers(headers)) if headers else size
+
+
+def build_marker(
+    type: ControlType,
+    *,
+    producer_id: int,
+    producer_epoch: int,
+    coordinator_epoch: int,
+    base_offset: int,
+    timestamp: int,
+    leader_epoch: int | None = None,
+) -> bytes:
+    """The control batch with which a broker ends a transaction (B10): `ControlType.COMMIT` or `ABORT`."""
+    key, value = encode_marker(type, coordinator_epoch)
+    builder = BatchBuilder(
+        base_offset=base_offset,
+        leader_epoch=leader_epoch,
+        producer_id=producer_id,
+        producer_epoch=producer_epoch,
+        transactional=True,
+        control=True,
+    )
+    builder.append(timestamp, key, value)
+    return builder.build()
+
+
+def _encode_headers(headers: Sequence[Header]) -> bytes:
+    """The headers with their count. EncodeError for a key that is not text."""
+    parts = [encode_varint(len(headers))]
+    for name, content in headers:
+        try:
+            # As the reader makes it: bytes that were no UTF-8 become the same bytes again.
+            key = name.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise EncodeError("record", "headers", "a key has characters that are not Unicode's") from None
+        parts.append(encode_varint(len(key)))
+        parts.append(key)
+        if content is None:
+            parts.append(_NULL)
+        else:
+            parts.append(encode_varint(len(content)))
+            parts.append(content)
+    return b"".join(parts)
