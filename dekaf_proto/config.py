@@ -9,7 +9,7 @@ This module must not know what any option does to a connection, a fetch or a gro
 
 from __future__ import annotations
 
-# ruff: noqa: RUF009 (the calls are declarations: each gives a dataclasses.field)
+# ruff: noqa: RUF009 (the calls in the class are declarations, each of a dataclasses.field)
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
