@@ -1,0 +1,19 @@
+"""The embedded broker: the server's role of the protocol, as an engine without I/O.
+
+    broker = Broker(nodes=3)
+    broker.create_topic("orders", partitions=2)
+    broker.append("orders", 0, [b"first", NewRecord(b"second", key=b"k")], now)
+
+A driver carries out its effects (`Listen`, `Send`, `Disconnect`) and tells it what arrives, as with the client's
+engines. What a program or a test does to it directly (topics, records, leaders, faults) are methods.
+
+It speaks ApiVersions, Metadata, ListOffsets, Fetch, FindCoordinator, OffsetCommit, OffsetFetch and
+OffsetForLeaderEpoch, and advertises nothing else.
+"""
+
+from dekaf_proto.broker.engine import Broker, ReceivedRequest
+from dekaf_proto.broker.faults import Fault, Faults
+from dekaf_proto.broker.groups import CommittedOffset
+from dekaf_proto.broker.inprocess import NewRecord
+
+__all__ = ["Broker", "CommittedOffset", "Fault", "Faults", "NewRecord", "ReceivedRequest"]

@@ -1,0 +1,213 @@
+"""What all nodes of the cluster share: nodes, topics, who leads and coordinates what, and the groups' offsets.
+
+State and the moves that keep it consistent; it answers no request and knows no connection. Everything is in insertion
+order or sorted, and ids come from the seed, so that the same calls make the same cluster.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from random import Random
+from typing import Final
+from zlib import crc32
+
+from dekaf_proto.broker.groups import Group
+from dekaf_proto.broker.log import PartitionLog
+from dekaf_proto.broker.sessions import SessionCache
+from dekaf_proto.errors import ErrorCode
+from dekaf_proto.events import Address
+from dekaf_proto.types import Uuid
+
+_TOPIC_NAME: Final = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+
+
+class NodeState(Enum):
+    """Whether a node works, is silent (its process stands still, its connections stay), or is gone."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A broker of the cluster. `host` is what it advertises and listens on, `address` where it really listens."""
+
+    number: int
+    host: str
+    port: int
+    rack: str | None
+    sessions: SessionCache
+    state: NodeState = NodeState.RUNNING
+    address: Address | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the rest of the cluster thinks that it works."""
+        return self.state is not NodeState.STOPPED
+
+
+@dataclass(slots=True, eq=False)
+class Partition:
+    """A partition: its log, which all replicas share, and who leads it (None: nobody can)."""
+
+    topic: Topic
+    index: int
+    replicas: list[int]
+    leader: int | None
+    leader_epoch: int = 0
+    log: PartitionLog = field(default_factory=PartitionLog)
+    #: Where consumers are sent to read (KIP-392).
+    preferred_replica: int | None = None
+    #: node -> the end of its copy, where a replica lags behind.
+    replica_ends: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class Topic:
+    """A topic. `log_append_time`: whether the broker's clock counts (message.timestamp.type)."""
+
+    name: str
+    id: Uuid
+    partitions: list[Partition] = field(default_factory=list)
+    log_append_time: bool = False
+
+    @property
+    def is_internal(self) -> bool:
+        """Whether Kafka itself keeps it."""
+        return self.name in ("__consumer_offsets", "__transaction_state")
+
+
+class Cluster:
+    """See the module."""
+
+    def __init__(
+        self, nodes: Mapping[int, tuple[str, int, str | None]], cluster_id: str | None, session_limit: int, seed: int
+    ) -> None:
+        self.random = Random(seed)
+        self.cluster_id = str(self.new_id()) if cluster_id is None else cluster_id
+        self.nodes = {
+            number: Node(number, host, port, rack, SessionCache(session_limit, self.random))
+            for number, (host, port, rack) in nodes.items()
+        }
+        self.topics: dict[str, Topic] = {}
+        self.groups: dict[str, Group] = {}
+        #: What a Metadata request with permission makes of unknown topics; None: it makes none.
+        self.auto_create_partitions: int | None = 1
+        self._coordinators: dict[str, int] = {}
+
+    def new_id(self) -> Uuid:
+        """An id that nobody has yet."""
+        return Uuid(self.random.randbytes(16))
+
+    # --------------------------------------------------------------------------------------------------------- nodes
+
+    def alive(self) -> list[int]:
+        """The numbers of the nodes that are not stopped."""
+        return [node.number for node in self.nodes.values() if node.alive]
+
+    def controller(self) -> int:
+        """Who is named as controller; -1 if nobody lives."""
+        return min(self.alive(), default=-1)
+
+    def endpoint(self, number: int) -> tuple[str, int] | None:
+        """The host and port that a living node advertises."""
+        node = self.nodes.get(number)
+        if node is None or not node.alive:
+            return None
+        return node.host, node.address.port if node.address is not None else node.port
+
+    # -------------------------------------------------------------------------------------------------------- topics
+
+    def create_topic(
+        self, name: str, partitions: int, replicas: int | None, topic_id: Uuid | None, log_append_time: bool
+    ) -> Topic:
+        """A new topic, its partitions led by the nodes in turn. ValueError if it exists or the name is illegal."""
+        if not valid_topic_name(name):
+            raise ValueError(f"illegal topic name: {name!r}")
+        if name in self.topics:
+            raise ValueError(f"topic {name!r} exists")
+        topic = Topic(name, self.new_id() if topic_id is None else topic_id, log_append_time=log_append_time)
+        self.topics[name] = topic
+        self.add_partitions(topic, partitions, replicas)
+        return topic
+
+    def add_partitions(self, topic: Topic, count: int, replicas: int | None = None) -> None:
+        """Adds `count` partitions with `replicas` replicas each (None: one on each node, at most three)."""
+        numbers = list(self.nodes)
+        copies = min(3, len(numbers)) if replicas is None else replicas
+        if not 1 <= copies <= len(numbers):
+            raise ValueError(f"{copies} replicas on {len(numbers)} nodes")
+        for index in range(len(topic.partitions), len(topic.partitions) + count):
+            chosen = [numbers[(index + copy) % len(numbers)] for copy in range(copies)]
+            partition = Partition(topic, index, chosen, None)
+            partition.leader = self._first_alive(partition)
+            topic.partitions.append(partition)
+
+    def partition(self, name: str, index: int) -> Partition | None:
+        """A partition, None if there is none."""
+        topic = self.topics.get(name)
+        return topic.partitions[index] if topic is not None and 0 <= index < len(topic.partitions) else None
+
+    def topic_by_id(self, topic_id: Uuid) -> Topic | None:
+        """The topic with this id."""
+        return next((topic for topic in self.topics.values() if topic.id == topic_id), None)
+
+    def partitions(self) -> Iterator[Partition]:
+        """All partitions of all topics."""
+        for topic in self.topics.values():
+            yield from topic.partitions
+
+    def lead(self, partition: Partition, leader: int | None) -> None:
+        """Makes a node the leader, in a new leader epoch."""
+        partition.leader = leader
+        partition.leader_epoch += 1
+        partition.log.start_epoch(partition.leader_epoch)
+
+    def elect(self) -> None:
+        """Gives every partition whose leader is gone to its first living replica, if it has one."""
+        for partition in self.partitions():
+            leader = partition.leader
+            if leader is None or not self.nodes[leader].alive:
+                chosen = self._first_alive(partition)
+                if chosen != leader:
+                    self.lead(partition, chosen)
+
+    def _first_alive(self, partition: Partition) -> int | None:
+        return next((number for number in partition.replicas if self.nodes[number].alive), None)
+
+    # -------------------------------------------------------------------------------------------------------- groups
+
+    def group(self, name: str) -> Group:
+        """The group, made if there is none."""
+        return self.groups.setdefault(name, Group())
+
+    def coordinator(self, key: str) -> int | None:
+        """Who coordinates a group: whoever was told to, else one that follows from the name; None if nobody lives."""
+        alive = self.alive()
+        if not alive:
+            return None
+        chosen = self._coordinators.get(key)
+        if chosen in alive:
+            return chosen
+        numbers = list(self.nodes)
+        start = crc32(key.encode()) % len(numbers)
+        return next(number for number in numbers[start:] + numbers[:start] if number in alive)
+
+    def move_coordinator(self, key: str, node: int) -> None:
+        """Makes a node the coordinator of a group, as long as it lives."""
+        self._coordinators[key] = node
+
+    def coordinator_error(self, key: str, node: int) -> ErrorCode:
+        """What a node has to say to a request for the coordinator of a group."""
+        if key == "":
+            return ErrorCode.INVALID_GROUP_ID
+        return ErrorCode.NONE if self.coordinator(key) == node else ErrorCode.NOT_COORDINATOR
+
+
+def valid_topic_name(name: str) -> bool:
+    """Whether Kafka allows a topic of this name."""
+    return _TOPIC_NAME.fullmatch(name) is not None and name not in (".", "..")

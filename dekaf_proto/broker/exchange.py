@@ -1,0 +1,63 @@
+"""`Exchange`: one request on its way to its answer, as a handler sees it.
+
+A handler is a function (exchange, request) -> response. One that has to wait (a long poll) returns a `Pending`, which
+the engine asks again whenever something has changed or its deadline has come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from dekaf_proto.broker.cluster import Cluster, Partition
+from dekaf_proto.broker.faults import ArmedFaults
+from dekaf_proto.broker.versions import VersionRange
+from dekaf_proto.errors import ErrorCode
+from dekaf_proto.messages import ApiKey
+from dekaf_proto.wire.schema import Response
+
+
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """What a handler may know besides the request. `now` is when the request arrived, in seconds."""
+
+    cluster: Cluster
+    node: int
+    version: int
+    now: float
+    faults: ArmedFaults
+    versions: dict[ApiKey, VersionRange]
+
+    def find(self, topic: str, index: int, leader_epoch: int) -> tuple[ErrorCode, Partition | None]:
+        """A partition that this node leads, or what to say instead. `leader_epoch`: the client's idea, -1 for none."""
+        partition = self.cluster.partition(topic, index)
+        if error := self.faults.error(topic, index):
+            return error, partition
+        if partition is None:
+            return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, None
+        if self.node not in partition.replicas:
+            return ErrorCode.NOT_LEADER_OR_FOLLOWER, partition
+        if error := check_epoch(partition, leader_epoch):
+            return error, partition
+        if partition.leader != self.node:
+            return ErrorCode.NOT_LEADER_OR_FOLLOWER, partition
+        return ErrorCode.NONE, partition
+
+
+class Pending(NamedTuple):
+    """An answer that is not there yet. `poll(expired)` gives it; None, only before the deadline, if it has to wait."""
+
+    deadline: float
+    poll: Callable[[bool], Response | None]
+
+
+# The registry holds handlers of many types of requests.
+Handler = Callable[[Exchange, Any], "Response | Pending"]
+
+
+def check_epoch(partition: Partition, leader_epoch: int) -> ErrorCode:
+    """Compares the leader epoch that a client believes in with the present one (KIP-320)."""
+    if leader_epoch < 0 or leader_epoch == partition.leader_epoch:
+        return ErrorCode.NONE
+    return ErrorCode.FENCED_LEADER_EPOCH if leader_epoch < partition.leader_epoch else ErrorCode.UNKNOWN_LEADER_EPOCH

@@ -1,0 +1,31 @@
+"""One function an API, each in a file of its own: (exchange, request) -> response, or Pending.
+
+They read and change the cluster's state; they know no connection, no frame and no clock but the moment at which the
+request came. `HANDLERS` is what the broker can answer, and so what it advertises.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dekaf_proto.broker.exchange import Handler
+from dekaf_proto.broker.handlers.api_versions import api_versions
+from dekaf_proto.broker.handlers.fetch import fetch
+from dekaf_proto.broker.handlers.find_coordinator import find_coordinator
+from dekaf_proto.broker.handlers.list_offsets import list_offsets
+from dekaf_proto.broker.handlers.metadata import metadata
+from dekaf_proto.broker.handlers.offset_commit import offset_commit
+from dekaf_proto.broker.handlers.offset_fetch import offset_fetch
+from dekaf_proto.broker.handlers.offset_for_leader_epoch import offset_for_leader_epoch
+from dekaf_proto.messages import ApiKey
+
+HANDLERS: Final[dict[ApiKey, Handler]] = {
+    ApiKey.FETCH: fetch,
+    ApiKey.LIST_OFFSETS: list_offsets,
+    ApiKey.METADATA: metadata,
+    ApiKey.OFFSET_COMMIT: offset_commit,
+    ApiKey.OFFSET_FETCH: offset_fetch,
+    ApiKey.FIND_COORDINATOR: find_coordinator,
+    ApiKey.API_VERSIONS: api_versions,
+    ApiKey.OFFSET_FOR_LEADER_EPOCH: offset_for_leader_epoch,
+}

@@ -1,0 +1,67 @@
+"""OffsetCommit: stores a group's offsets (P1-P6). Until groups have members, only for programs that are in none."""
+
+from __future__ import annotations
+
+from dekaf_proto.broker.exchange import Exchange
+from dekaf_proto.broker.groups import CommittedOffset
+from dekaf_proto.errors import ErrorCode
+from dekaf_proto.messages.offset_commit import (
+    OffsetCommitRequest,
+    OffsetCommitRequestPartition,
+    OffsetCommitRequestTopic,
+    OffsetCommitResponse,
+    OffsetCommitResponsePartition,
+    OffsetCommitResponseTopic,
+)
+from dekaf_proto.types import TopicPartition
+
+MAX_METADATA_SIZE = 4096
+
+
+def offset_commit(exchange: Exchange, request: OffsetCommitRequest) -> OffsetCommitResponse:
+    """Stores what can be stored; each partition has its own answer (P5)."""
+    error = _check_group(exchange, request)
+    return OffsetCommitResponse(topics=[_topic(exchange, request.group_id, topic, error) for topic in request.topics])
+
+
+def _check_group(exchange: Exchange, request: OffsetCommitRequest) -> ErrorCode:
+    if error := exchange.cluster.coordinator_error(request.group_id, exchange.node):
+        return error
+    known = request.group_id in exchange.cluster.groups
+    if request.generation_id_or_member_epoch >= 0 and not known:  # K20
+        return ErrorCode.GROUP_ID_NOT_FOUND if exchange.version >= 9 else ErrorCode.ILLEGAL_GENERATION
+    if request.generation_id_or_member_epoch >= 0 or request.member_id or request.group_instance_id is not None:
+        return ErrorCode.UNKNOWN_MEMBER_ID
+    return ErrorCode.NONE
+
+
+def _topic(
+    exchange: Exchange, group: str, asked: OffsetCommitRequestTopic, error: ErrorCode
+) -> OffsetCommitResponseTopic:
+    by_id = exchange.version >= 10
+    name: str | None = asked.name
+    if by_id:
+        topic = exchange.cluster.topic_by_id(asked.topic_id)
+        name = None if topic is None else topic.name
+    return OffsetCommitResponseTopic(
+        asked.name,
+        asked.topic_id,
+        [
+            OffsetCommitResponsePartition(partition.partition_index, error or _commit(exchange, group, name, partition))
+            for partition in asked.partitions
+        ],
+    )
+
+
+def _commit(exchange: Exchange, group: str, topic: str | None, asked: OffsetCommitRequestPartition) -> ErrorCode:
+    if error := exchange.faults.error(topic, asked.partition_index):
+        return error
+    if topic is None:
+        return ErrorCode.UNKNOWN_TOPIC_ID
+    if exchange.cluster.partition(topic, asked.partition_index) is None:
+        return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    if len((asked.committed_metadata or "").encode()) > MAX_METADATA_SIZE:
+        return ErrorCode.OFFSET_METADATA_TOO_LARGE
+    committed = CommittedOffset(asked.committed_offset, asked.committed_leader_epoch, asked.committed_metadata)
+    exchange.cluster.group(group).commit(TopicPartition(topic, asked.partition_index), committed)
+    return ErrorCode.NONE
