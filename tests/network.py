@@ -13,7 +13,7 @@ next moment at which anything happens. Same engines, same calls, same seed: the 
 
 What a test may do to it, at any time between two runs or from a `condition`:
 
-    names["kafka.test"] = ["10.0.0.1", "10.0.0.2"]      name resolution; an exception instead of a list fails it
+    names["kafka.test"] = ["10.0.0.1", "10.0.0.2"]      name resolution; a text instead of a list is its failure
     latency = 0.05, jitter = 0.01, max_chunk = 7        seconds one way; segments of 1 to 7 bytes
     node_latency[2] = 0.3                               one node is far away
     cut(node=2) / cut(client=consumer)                  connections break at once, what is under way is lost
@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from random import Random
@@ -40,6 +40,8 @@ from dekaf_proto.events import Address, Connect, Disconnect, Effect, Listen, Res
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 C = TypeVar("C", bound="Client")
+
+RESET = "connection reset by peer"
 
 
 class Engine(Protocol):
@@ -53,11 +55,11 @@ class Client(Engine, Protocol):
     """What the network needs of an engine in the client's role."""
 
     def resolved(self, query: int, addresses: Sequence[Address], now: float) -> None: ...
-    def resolve_failed(self, query: int, error: Exception, now: float) -> None: ...
+    def resolve_failed(self, query: int, error: str, now: float) -> None: ...
     def connected(self, conn: int, now: float) -> None: ...
-    def connect_failed(self, conn: int, error: Exception, now: float) -> None: ...
+    def connect_failed(self, conn: int, error: str, now: float) -> None: ...
     def receive_data(self, conn: int, data: bytes, now: float) -> None: ...
-    def disconnected(self, conn: int, error: Exception | None, now: float) -> None: ...
+    def disconnected(self, conn: int, error: str, now: float) -> None: ...
     def effects(self) -> Sequence[Effect]: ...
 
 
@@ -99,6 +101,7 @@ class Network:
         jitter: float = 0.0,
         max_chunk: int | None = None,
         limit: float = 60.0,
+        names: Mapping[str, list[str] | str] | None = None,
     ) -> None:
         self.now = start
         self.latency = latency
@@ -106,7 +109,7 @@ class Network:
         self.max_chunk = max_chunk
         self.limit = limit
         self.node_latency: dict[int, float] = {}
-        self.names: dict[str, list[str] | Exception] = {"localhost": ["127.0.0.1"]}
+        self.names: dict[str, list[str] | str] = {"localhost": ["127.0.0.1"], **(names or {})}
         self.checks: list[Callable[[], None]] = []
         self.history: deque[str] = deque(maxlen=200)
         self.clients: list[Client] = []
@@ -143,23 +146,24 @@ class Network:
         """The client's process dies: it is told nothing, the brokers see connections that were reset."""
         self.clients.remove(client)
         for link in [link for link in self.links if link.client is client]:
-            self._break(link, ConnectionResetError("connection reset by peer"))
+            self._break(link, RESET)
 
     def address(self, node: int = 0) -> Address:
         """Where a node of the first broker listens."""
         return next(address for address, owner in self._addresses.items() if owner == (self.broker, node))
 
     def bootstrap_servers(self) -> list[str]:
-        """`host:port` of each node of the first broker, by number."""
-        return [str(self.address(node)) for node in self.broker.nodes]
+        """`host:port` of each node of the first broker, as it advertises them."""
+        endpoints = [self.broker.cluster.endpoint(node) for node in self.broker.nodes]
+        return ["{}:{}".format(*endpoint) for endpoint in endpoints if endpoint is not None]
 
     # ------------------------------------------------------------------------------------------------------ faults
 
-    def cut(self, *, node: int | None = None, client: Client | None = None, error: Exception | None = None) -> int:
+    def cut(self, *, node: int | None = None, client: Client | None = None, error: str = RESET) -> int:
         """Breaks connections, all or those of a node or client, and says how many. Both sides are told at once."""
         cut = [link for link in self.links if node in (None, link.node) and client in (None, link.client)]
         for link in cut:
-            self._break(link, error or ConnectionResetError("connection reset by peer"))
+            self._break(link, error)
         self._drain()
         return len(cut)
 
@@ -291,15 +295,15 @@ class Network:
             try:
                 found = [str(ip_address(query.host))]
             except ValueError:
-                found = OSError(f"{query.host}: name or service not known")
-        if isinstance(found, Exception):
+                found = f"{query.host}: name or service not known"
+        if isinstance(found, str):
             client.resolve_failed(query.query, found, self.now)
         else:
             client.resolved(query.query, [Address(host, query.port) for host in found], self.now)
 
     def _listen(self, broker: Broker, order: Listen) -> None:
         found = self.names.get(order.host, [order.host])
-        assert not isinstance(found, Exception), f"the broker's own host {order.host} can't be resolved"
+        assert not isinstance(found, str), f"the broker's own host {order.host} can't be resolved"
         address = Address(found[0], order.port or 9092 + order.node)
         owner = self._addresses.get(address)
         assert owner in (None, (broker, order.node)), f"{address} is in use"
@@ -324,7 +328,7 @@ class Network:
         self._forget(link)
         if link.client_open:
             self._note(f"connection {link.conn} is refused")
-            link.client.connect_failed(link.conn, ConnectionRefusedError("connection refused"), self.now)
+            link.client.connect_failed(link.conn, "connection refused", self.now)
 
     def _connect(self, link: Link[Client]) -> None:
         if link.client_open:
@@ -349,20 +353,20 @@ class Network:
         if link.client_open and data:
             link.client.receive_data(link.conn, data, self.now)
         if link.cut_after == 0:
-            self._break(link, ConnectionResetError("connection reset by peer"))
+            self._break(link, RESET)
 
     def _end(self, link: Link[Client], *, to_server: bool) -> None:
         """The news that the other side has closed arrives, after all it sent."""
         self._forget(link)
         if to_server and link.server_open and link.broker is not None and link.server_conn is not None:
             link.server_open = False
-            link.broker.disconnected(link.server_conn, None, self.now)
+            link.broker.disconnected(link.server_conn, "", self.now)
         elif not to_server and link.client_open:
             link.client_open = False
             self._note(f"the broker has closed {link.conn}")
-            link.client.disconnected(link.conn, None, self.now)
+            link.client.disconnected(link.conn, "", self.now)
 
-    def _break(self, link: Link[Client], error: Exception) -> None:
+    def _break(self, link: Link[Client], error: str) -> None:
         self._forget(link)
         self._note(f"connection {link.conn} breaks: {error}")
         if link.server_open and link.broker is not None and link.server_conn is not None:

@@ -144,8 +144,8 @@ class Broker(InProcess):
             connection.frames.receive_data(data)
             self._serve(connection)
 
-    def disconnected(self, conn: int, error: Exception | None, now: float) -> None:
-        """A client has gone."""
+    def disconnected(self, conn: int, error: str, now: float) -> None:
+        """A client has gone; `error` is empty if it closed the connection itself."""
         self._now = now
         self._connections.pop(conn, None)
 
