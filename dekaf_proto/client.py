@@ -1,8 +1,8 @@
 """Many connections: which broker to ask, when to dial it, and what to do when it fails.
 
 A *request* goes to a node: a broker by id, one of its connections, the least loaded broker. The client resolves,
-connects, agrees on versions and sends; it watches each request's time and each connection's (C2-C7). It does not retry: a
-request that could not be answered fails with a retriable error, and the flow that made it decides.
+connects, agrees on versions and sends; it watches each request's time and each connection's (C2-C7). It does not
+retry: a request that could not be answered fails with a retriable error, and the flow that made it decides.
 
 `metadata` keeps what is known of the cluster fresh by flows over this client. Not here: consumers, groups; sockets.
 """
@@ -18,8 +18,8 @@ from typing import Any, Final
 from dekaf_proto import __version__
 from dekaf_proto.cluster import Cluster
 from dekaf_proto.config import ConsumerConfig
-from dekaf_proto.connection import NEED_DATA, Answer, BrokerConnection, ConnectionClosed, Ready
-from dekaf_proto.errors import ConnectionLostError, KafkaError, ProtocolError, RebootstrapRequiredError
+from dekaf_proto.connection import NEED_DATA, Answer, AnyRequest, BrokerConnection, ConnectionClosed, Ready
+from dekaf_proto.errors import ClosedError, ConnectionLostError, KafkaError, ProtocolError, RebootstrapRequiredError
 from dekaf_proto.events import Address, Connect, Disconnect, Effect, Resolve, Send
 from dekaf_proto.logs import RateLimited
 from dekaf_proto.messages import ApiKey
@@ -33,7 +33,7 @@ log = logging.getLogger("dekaf.client")
 LEAST_LOADED: Final = "least loaded"
 
 #: From which version of its response on a throttle is the client's to keep (W31); older brokers have waited themselves.
-THROTTLED_SINCE: Final = {
+THROTTLED_SINCE: Final[dict[int, int]] = {
     ApiKey.PRODUCE: 6,
     ApiKey.FETCH: 8,
     ApiKey.LIST_OFFSETS: 3,
@@ -75,9 +75,7 @@ class Client:
         self._nodes: dict[NodeKey, Node] = {}
         self._by_handle: dict[int, Node] = {}
         self._next_handle = 1
-        self._bootstrap = [
-            Node(NodeKey(-1 - i), host, port) for i, (host, port) in enumerate(config.bootstrap_servers)
-        ]
+        self._bootstrap = [Node(NodeKey(-1 - i), host, port) for i, (host, port) in enumerate(config.bootstrap_servers)]
         self._bootstrapping = True
         self.random.shuffle(self._bootstrap)
         self.closed = False
@@ -126,14 +124,17 @@ class Client:
         if node is not None:
             self._connect_failed(node, error)
 
-    def receive_data(self, conn: int, data: Buffer, now: float) -> None:
+    def receive_data(self, conn: int, data: Buffer, now: float) -> bool:
+        """Whether anything came of it: most reads bring a part of a response only."""
         node = self._at(conn, None, now)
         if node is None or node.connection is None:
-            return
+            return False
         self.counts["bytes_received"] += len(data)
         connection = node.connection
         connection.receive_data(data)
+        happened = False
         while node.connection is connection and (event := connection.next_event()) is not NEED_DATA:
+            happened = True
             if isinstance(event, Answer):
                 self._answered(node, event)
             elif isinstance(event, Ready):
@@ -142,6 +143,7 @@ class Client:
                 self._broken(node, event.error)
             if node.connection is connection and (more := connection.data_to_send()):
                 self._send(node, more)
+        return happened
 
     def disconnected(self, conn: int, error: str, now: float) -> None:
         node = self._at(conn, None, now)
@@ -179,7 +181,7 @@ class Client:
     def request(
         self,
         target: object,
-        request: Request[Any],
+        request: AnyRequest,
         on_done: ResponseHandler,
         max_version: int | None = None,
         timeout: float | None = None,
@@ -204,6 +206,11 @@ class Client:
         """Whether it makes sense to send to a node now: it is known and not in a back-off."""
         node = self._node(key)
         return node is not None and node.state is not NodeState.BACKOFF
+
+    def is_ready(self, key: NodeKey) -> bool:
+        """Whether a request would go out at once."""
+        node = self._nodes.get(key)
+        return node is not None and node.state is NodeState.READY
 
     def version_of(self, key: NodeKey, request: type[Request[Any]]) -> int | None:
         """The version that `request` would have, None while that is not known or if there is none."""
@@ -268,7 +275,7 @@ class Client:
     def close(self) -> None:
         """Closes every connection; what is on its way fails."""
         self.closed = True
-        self.runner.close()
+        self.runner.close(ClosedError())
         for node in list(self._all_nodes()):
             self._hang_up(node)
             node.queue.clear()

@@ -1,9 +1,9 @@
 """One connection to one broker, without the socket: h11's shape.
 
-The caller writes what `data_to_send` and `send` return, hands in what it reads to `receive_data`, and takes events until
-`next_event` says NEED_DATA. The connection agrees on versions first (W20-W24); then it numbers requests, picks the
-version of each, and finds for each frame the request that it answers: a broker answers in order, so a frame that answers
-anything but the oldest request breaks the protocol (W7).
+The caller writes what `data_to_send` and `send` return, hands in what it reads to `receive_data`, and takes events
+until `next_event` says NEED_DATA. The connection agrees on versions first (W20-W24); then it numbers requests, picks
+the version of each, and finds for each frame the request that it answers: a broker answers in order, so a frame that
+answers anything but the oldest request breaks the protocol (W7).
 
     NEGOTIATING ──versions──▶ READY
          │ ▲                    │
@@ -18,15 +18,17 @@ Not here: addresses, time-outs, retries, and what the messages mean.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 
-from dekaf_proto.errors import ErrorCode, KafkaError, ProtocolError, UnsupportedVersionError
-from dekaf_proto.errors import LocalProtocolError
+from dekaf_proto.errors import ErrorCode, KafkaError, LocalProtocolError, ProtocolError, UnsupportedVersionError
 from dekaf_proto.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from dekaf_proto.wire import MAX_FRAME_SIZE, FrameReader, decode_response, encode_request, response_class
 from dekaf_proto.wire.schema import Buffer, Request, Response
+
+S = TypeVar("S", bound=Response)
 
 SOFTWARE_NAME: Final = "dekaf"
 #: Above this the ids are left to requests of an authentication that happens in between (W9).
@@ -98,6 +100,17 @@ ConnectionEvent = Ready | Answer | ConnectionClosed | NeedData
 
 
 @dataclass(frozen=True, slots=True)
+class ByVersion(Generic[S]):
+    """A request that looks different from version to version: `build` makes it once the version is known."""
+
+    cls: type[Request[S]]
+    build: Callable[[int], Request[S]]
+
+
+AnyRequest = Request[Any] | ByVersion[Any]
+
+
+@dataclass(frozen=True, slots=True)
 class _InFlight:
     correlation_id: int
     version: int
@@ -107,8 +120,8 @@ class _InFlight:
 class BrokerConnection:
     """The client's end of a connection.
 
-    `client_id` goes into each request. With `cluster_id` and `node_id` (both or neither) a broker can say that it is not
-    the one meant (W24). `max_frame_size`, in bytes, bounds what the broker may send at once.
+    `client_id` goes into each request. With `cluster_id` and `node_id` (both or neither) a broker can say that it is
+    not the one meant (W24). `max_frame_size`, in bytes, bounds what the broker may send at once.
     """
 
     def __init__(
@@ -143,7 +156,7 @@ class BrokerConnection:
         self._to_send.clear()
         return data
 
-    def version_of(self, request: type[Request[Response]], max_version: int | None = None) -> int:
+    def version_of(self, request: type[Request[Any]], max_version: int | None = None) -> int:
         """The highest version that both ends speak, of at most `max_version` (W29).
 
         UnsupportedVersionError if there is none; LocalProtocolError before the connection is READY.
@@ -163,12 +176,14 @@ class BrokerConnection:
             )
         return version
 
-    def send(self, request: Request[Response], max_version: int | None = None) -> tuple[int, bytes]:
+    def send(self, request: AnyRequest, max_version: int | None = None) -> tuple[int, bytes]:
         """Takes a request on its way: its correlation id, and the bytes to write.
 
         Raises what `version_of` and the encoder raise; then nothing has happened.
         """
-        version = self.version_of(type(request), max_version)
+        version = self.version_of(request.cls if isinstance(request, ByVersion) else type(request), max_version)
+        if isinstance(request, ByVersion):
+            request = request.build(version)
         correlation_id = self._next_id
         data = encode_request(request, version, correlation_id, self._client_id)
         self._took(correlation_id, version, response_class(type(request)))

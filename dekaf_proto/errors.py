@@ -9,9 +9,12 @@ An exception tells what was wrong in attributes, not only in its text, and never
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from dekaf_proto.types import TopicPartition
 
 Invalidates = Literal["metadata", "coordinator"] | None
 
@@ -119,6 +122,13 @@ class OperationCancelledError(KafkaError):
     """The operation was cancelled before it was done."""
 
 
+class NoGroupError(KafkaError):
+    """A call about committed offsets of a consumer without a `group_id`."""
+
+    def __str__(self) -> str:
+        return "this consumer has no group_id, so there is nowhere to commit to and nothing committed"
+
+
 class ClosedError(KafkaError):
     """The client is closed."""
 
@@ -128,6 +138,71 @@ class ClosedError(KafkaError):
 
 class LocalProtocolError(KafkaError):
     """A call that the present state does not allow: a mistake in the calling program, or in a driver."""
+
+
+# ---------------------------------------------------------------------------------------------- offsets and positions
+
+
+class PartitionError(KafkaError):
+    """Something about one partition or several: `partitions` names them."""
+
+    def __init__(self, message: str, partitions: Iterable[TopicPartition]) -> None:
+        super().__init__(message, tuple(partitions))
+        self.partitions = tuple(partitions)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class NotAssignedError(PartitionError):
+    """A call about a partition that this consumer does not have."""
+
+
+class NoOffsetForPartitionError(PartitionError):
+    """There is no committed offset, and `auto_offset_reset` is `none`. A seek brings the partitions to life."""
+
+
+class OffsetOutOfRangeError(PartitionError):
+    """The offset to read is not in the log (any more, or yet), and `auto_offset_reset` is `none`.
+
+    `offsets` are the positions; a seek brings the partitions back to life.
+    """
+
+    def __init__(self, offsets: Mapping[TopicPartition, int]) -> None:
+        where = ", ".join(f"{tp} at {offset}" for tp, offset in offsets.items())
+        super().__init__(f"the log does not have the offset to read: {where}", offsets)
+        self.offsets = dict(offsets)
+
+
+class LogTruncationError(PartitionError):
+    """The log was cut off below the position and has other records there now (KIP-320); no reset policy to go by.
+
+    `divergent_offset` is the first offset that differs, None if unknown.
+    """
+
+    def __init__(self, tp: TopicPartition, position: int, divergent_offset: int | None) -> None:
+        at = "" if divergent_offset is None else f" from offset {divergent_offset} on"
+        super().__init__(f"{tp}: the log has changed{at}, the position was {position}", [tp])
+        self.position = position
+        self.divergent_offset = divergent_offset
+
+
+class NoProgressError(PartitionError):
+    """The broker sent data without one whole batch: asking again would bring the same (B20)."""
+
+    def __init__(self, tp: TopicPartition, offset: int, size: int) -> None:
+        super().__init__(f"{tp}: {size} bytes at offset {offset} hold no whole record batch", [tp])
+        self.offset = offset
+
+
+class CommitError(PartitionError):
+    """A commit that the broker refused for some partitions; `errors` says why for each. Others may be stored (P5)."""
+
+    def __init__(self, errors: Mapping[TopicPartition, BrokerError]) -> None:
+        why = ", ".join(f"{tp}: {error}" for tp, error in errors.items())
+        super().__init__(f"not committed: {why}", errors)
+        self.errors = dict(errors)
+        self.retriable = all(error.retriable for error in errors.values())
 
 
 class UnsupportedVersionError(KafkaError):

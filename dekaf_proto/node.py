@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final
 
-from dekaf_proto.connection import BrokerConnection
+from dekaf_proto.connection import AnyRequest, BrokerConnection
 from dekaf_proto.errors import LocalProtocolError
 from dekaf_proto.events import Address
-from dekaf_proto.wire.schema import Request
 
 
 class Purpose(Enum):
@@ -86,7 +85,7 @@ ResponseHandler = Callable[[Any, Exception | None], None]
 class PendingRequest:
     """A request that was asked for, in a queue or on its way."""
 
-    request: Request[Any]
+    request: AnyRequest
     max_version: int | None
     on_done: ResponseHandler
     deadline: float

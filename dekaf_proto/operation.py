@@ -19,8 +19,8 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
+from dekaf_proto.connection import AnyRequest
 from dekaf_proto.errors import KafkaTimeoutError, OperationCancelledError
-from dekaf_proto.wire.schema import Request, Response
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ class Call:
     """
 
     node: object
-    request: Request[Any]
+    request: AnyRequest
     max_version: int | None = None
     timeout: float | None = None
 
@@ -168,6 +168,7 @@ class FlowRunner:
         self._sleeping: list[_Task] = []
         self._waiting: list[tuple[_Task, Wait]] = []
         self._limited: list[tuple[float, float, _Task, Operation[Any]]] = []
+        self._open: list[tuple[_Task, Operation[Any]]] = []
         self._crash: Exception | None = None
         self.now = 0.0
 
@@ -176,6 +177,8 @@ class FlowRunner:
         operation: Operation[T] = Operation(name)
         task = _Task(flow, operation._finish, None)
         operation._cancel = task.cancel
+        self._open = [entry for entry in self._open if not entry[1].done]
+        self._open.append((task, operation))
         if timeout is not None:
             self._limited.append((self.now + timeout, timeout, task, operation))
         self._ready.append((task, None, None))
@@ -211,10 +214,13 @@ class FlowRunner:
         times += [deadline for deadline, _, task, _ in self._limited if not task.done]
         return min(times, default=None)
 
-    def close(self) -> None:
-        """Ends every flow without telling anybody."""
+    def close(self, error: Exception) -> None:
+        """Ends every flow. Operations that are not done fail with `error`."""
         for task in [t for t, _, _ in self._ready] + self._sleeping + [t for t, _ in self._waiting]:
             task.root.cancel()
+        for task, operation in self._open:
+            task.cancel()
+            operation._finish(None, error)
 
     # ------------------------------------------------------------------------------------------------------ within
 

@@ -72,3 +72,35 @@ class Uuid(bytes):
 
 
 Uuid.ZERO = Uuid(16)
+
+
+class OffsetAndMetadata(NamedTuple):
+    """An offset to commit, or a committed one: the *next* record to be read (P1).
+
+    `metadata` is a note that the broker keeps beside it, `leader_epoch` the epoch of the record before it, if known.
+    """
+
+    offset: int
+    metadata: str = ""
+    leader_epoch: int | None = None
+
+
+class OffsetAndTimestamp(NamedTuple):
+    """What `offsets_for_times` finds: the first record at or after a time. `timestamp` is in ms since 1970."""
+
+    offset: int
+    timestamp: int
+    leader_epoch: int | None = None
+
+
+class TopicPartitionOffset(NamedTuple):
+    """A partition and an offset in it."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    @property
+    def topic_partition(self) -> TopicPartition:
+        """The partition."""
+        return TopicPartition(self.topic, self.partition)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from dekaf_proto.broker.cluster import Cluster, NodeState, Partition, Topic
+from dekaf_proto.broker.cluster import Cluster, Partition, Topic
 from dekaf_proto.broker.faults import Faults
 from dekaf_proto.broker.groups import CommittedOffset
 from dekaf_proto.broker.log import AnyRecord, PartitionLog
@@ -67,6 +67,7 @@ class InProcess:
     def delete_topic(self, name: str) -> None:
         """Deletes a topic with its records. The groups' offsets stay, as they may for a while in a real cluster."""
         del self.cluster.topics[self._topic(name).name]
+        self._changed()
 
     def recreate_topic(self, name: str, partitions: int | None = None) -> Uuid:
         """Deletes a topic and creates it anew: another id, empty, leader epochs from 0 on. Returns the new id."""
@@ -298,6 +299,3 @@ class InProcess:
 
     def _log(self, topic: str, partition: int) -> PartitionLog:
         return self._partition(topic, partition).log
-
-
-__all__ = ["InProcess", "NewRecord", "NodeState"]

@@ -66,6 +66,11 @@ def _partition(
         return _failed(asked, error)
     if asked.timestamp < 0 and exchange.version < _SINCE.get(asked.timestamp, exchange.version + 1):
         return _failed(asked, ErrorCode.UNSUPPORTED_VERSION)
+    if asked.timestamp == LATEST and partition.log.high_watermark < partition.log.epochs[-1][1]:
+        # A new leader does not know yet how far the records of its predecessor are replicated.
+        return _failed(
+            asked, ErrorCode.OFFSET_NOT_AVAILABLE if exchange.version >= 5 else ErrorCode.LEADER_NOT_AVAILABLE
+        )
     found = _search(partition, asked.timestamp, committed)
     return ListOffsetsPartitionResponse(
         asked.partition_index,

@@ -27,12 +27,11 @@ def offset_commit(exchange: Exchange, request: OffsetCommitRequest) -> OffsetCom
 def _check_group(exchange: Exchange, request: OffsetCommitRequest) -> ErrorCode:
     if error := exchange.cluster.coordinator_error(request.group_id, exchange.node):
         return error
-    known = request.group_id in exchange.cluster.groups
-    if request.generation_id_or_member_epoch >= 0 and not known:  # K20
-        return ErrorCode.GROUP_ID_NOT_FOUND if exchange.version >= 9 else ErrorCode.ILLEGAL_GENERATION
-    if request.generation_id_or_member_epoch >= 0 or request.member_id or request.group_instance_id is not None:
+    if request.generation_id_or_member_epoch < 0:
+        return ErrorCode.NONE  # a program that is in no group may use one that has no members
+    if request.group_id in exchange.cluster.groups:
         return ErrorCode.UNKNOWN_MEMBER_ID
-    return ErrorCode.NONE
+    return ErrorCode.GROUP_ID_NOT_FOUND if exchange.version >= 9 else ErrorCode.ILLEGAL_GENERATION  # K20
 
 
 def _topic(

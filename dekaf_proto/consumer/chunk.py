@@ -1,0 +1,287 @@
+"""Fetched records on their way to the application: chunks, and the runs that they are handed out in.
+
+A *chunk* is what one fetch response held for one partition, still undecoded. A *run* (`FetchedRecords`) is a sequence
+of chunks of several partitions in fair order, handed over at once; iterating decodes record by record, in the thread or
+task of the application, while the engine may run in another one. What the two share are a few slots, each written by
+one side:
+
+    written here      `position`, the next offset that the application will be given
+                      `finished`, below which everything is finished: the application has asked for what comes after
+    written there     `live` (False: seeked away or revoked, drop it), `stopped` (an event waits: look there first)
+
+Each slot alone is always true and only grows, so that a reader in another thread needs no lock.
+
+This module is compiled in wheels, and its `__next__` is the hottest code there is. It knows no broker and no group.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Final, Generic, TypeVar, cast
+
+from dekaf_proto._i64 import i64
+from dekaf_proto.records.isolation import JudgedBatches, TransactionFilter, Visibility
+from dekaf_proto.records.iterator import Deserializer, RecordIterator
+from dekaf_proto.records.record import Record
+from dekaf_proto.records.stream import BatchReader
+from dekaf_proto.types import IsolationLevel, TopicPartition
+
+K = TypeVar("K", covariant=True)
+V = TypeVar("V", covariant=True)
+
+_NO_BOUND: Final = 0x7FFFFFFFFFFFFFFF
+_START: Final = struct.Struct(">qi")
+_LEADER_EPOCH: Final = struct.Struct(">i")
+_LAST_OFFSET_DELTA: Final = struct.Struct(">i")
+_LOG_OVERHEAD: Final = 12
+_SHORTEST_V2: Final = 49  # what the length of a v2 batch without records says
+_SHORTEST_LEGACY: Final = 14
+
+
+def end_of_batches(data: memoryview) -> tuple[int, int, int, bool]:
+    """How far the whole batches in `data` go: their bytes, the offset behind them (-1: there is none), the last one's
+    leader epoch, and whether what follows is damaged rather than just cut off. Reads lengths and offsets only."""
+    size = len(data)
+    pos = 0
+    next_offset = -1
+    epoch = -1
+    while size - pos >= 17:
+        base_offset, length = _START.unpack_from(data, pos)
+        magic = data[pos + 16]
+        if magic > 2 or length < (_SHORTEST_V2 if magic == 2 else _SHORTEST_LEGACY):
+            return pos, next_offset, epoch, True
+        end = pos + _LOG_OVERHEAD + length
+        if end > size:
+            break
+        next_offset = base_offset + 1
+        if magic == 2:
+            next_offset += _LAST_OFFSET_DELTA.unpack_from(data, pos + 23)[0]
+            epoch = _LEADER_EPOCH.unpack_from(data, pos + 12)[0]
+        pos = end
+    return pos, next_offset, epoch, False
+
+
+class Reading(Generic[K, V]):
+    """How a consumer reads: the same for all its chunks."""
+
+    def __init__(
+        self,
+        isolation_level: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+        check_crcs: bool = True,
+        max_decompressed_size: int = 128 * 1024 * 1024,
+        key_deserializer: Deserializer[K] | None = None,
+        value_deserializer: Deserializer[V] | None = None,
+    ) -> None:
+        self.isolation_level: Final = isolation_level
+        self.check_crcs: Final = check_crcs
+        self.max_decompressed_size: Final = max_decompressed_size
+        self.key_deserializer: Final = key_deserializer
+        self.value_deserializer: Final = value_deserializer
+
+
+class Chunk(Generic[K, V]):
+    """What a fetch response held for one partition, and how far the application is with it.
+
+    `data` is a view of the response, `start` the offset that was asked for, `next_offset` the one behind the last whole
+    batch and `last_epoch` its leader epoch; `aborted` are the aborted transactions of the response, `ownership` is a
+    token for the records.
+    """
+
+    def __init__(
+        self,
+        tp: TopicPartition,
+        data: memoryview,
+        start: i64,
+        next_offset: i64,
+        reading: Reading[K, V],
+        aborted: Sequence[tuple[int, int]] = (),
+        last_epoch: int = -1,
+        ownership: object = None,
+    ) -> None:
+        self.tp: Final = tp
+        self.size: Final = len(data)
+        self.next_offset: i64 = next_offset
+        self.last_epoch: Final = last_epoch
+        self.live = True
+        self.position: i64 = start
+        self.finished: i64 = start
+        #: The leader epoch of the batch that the application is in, -1 if unknown, and where it came into it.
+        self.leader_epoch: i64 = -1
+        self.batch_start: i64 = start
+        #: How many records were handed out.
+        self.handed_out: i64 = 0
+        self._reading: Final = reading
+        self._ownership: Final = ownership
+        self._batches: Final = JudgedBatches(
+            BatchReader(
+                data,
+                tp.topic,
+                tp.partition,
+                check_crcs=reading.check_crcs,
+                max_decompressed_size=reading.max_decompressed_size,
+            ),
+            TransactionFilter(reading.isolation_level, aborted),
+        )
+        self._records: RecordIterator[K, V] | None = None
+        self._batch_end: i64 = start
+        self._kept_back: Record[K, V] | None = None
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether all of it was handed out and finished."""
+        return self.finished >= self.next_offset
+
+    def finish(self) -> None:
+        """The application has asked for what comes after the records that it was given."""
+        self.finished = self.position
+
+    def next_record(self, bound: i64) -> Record[K, V] | None:
+        """The next record below `bound`, None if there is none. Raises what is wrong with it, again and again."""
+        record = self._kept_back
+        if record is not None:
+            self._kept_back = None
+        else:
+            record = self._decode()
+            if record is None:
+                return None
+        offset: i64 = record._offset
+        if offset >= bound:
+            self._kept_back = record
+            if bound > self.position:
+                self.position = bound  # there is nothing before this record
+            return None
+        self.position = offset + 1
+        self.handed_out += 1
+        return record
+
+    def _decode(self) -> Record[K, V] | None:
+        while True:
+            records = self._records
+            if records is not None:
+                try:
+                    return records.__next__()
+                except StopIteration:
+                    self._records = None
+                    self.position = self._batch_end
+            if not self._open_batch():
+                return None
+
+    def _open_batch(self) -> bool:
+        """Goes on to the next batch; False at the end. What is left out moves the position all the same (B30)."""
+        if self.position >= self.next_offset:
+            return False
+        while True:
+            try:
+                batch, visibility = self._batches.__next__()
+            except StopIteration:
+                self.position = self.next_offset
+                return False
+            end: i64 = batch.next_offset
+            if end <= self.position:
+                continue  # wholly before what was asked for
+            if visibility is not Visibility.RECORDS:
+                self.position = end
+                continue
+            epoch = batch.leader_epoch
+            self.leader_epoch = -1 if epoch is None else epoch
+            reading = self._reading
+            start: i64 = self.position
+            self.batch_start = start
+            self._records = cast(
+                "RecordIterator[K, V]",
+                batch.records(
+                    start,
+                    key=reading.key_deserializer,
+                    value=reading.value_deserializer,
+                    ownership=self._ownership,
+                ),
+            )
+            self._batch_end = end
+            return True
+
+
+class FetchedRecords(Generic[K, V]):
+    """A run of records: iterate, or `take` some at a time.
+
+    Asking for the next record finishes the one before; asking for more by `take` finishes those taken before. The
+    iteration ends where the run does, or as soon as `stopped` is set; then ask the consumer again.
+    """
+
+    def __init__(self, chunks: list[Chunk[K, V]], bounds: list[int] | None = None) -> None:
+        self.stopped = False
+        self._chunks: Final = chunks
+        self._bounds: Final = bounds
+        self._index: i64 = 0
+        self._chunk: Chunk[K, V] | None = chunks[0] if chunks else None
+        self._bound: i64 = bounds[0] if bounds else _NO_BOUND
+        self._unfinished: Final[list[Chunk[K, V]]] = []
+
+    @property
+    def chunks(self) -> Sequence[Chunk[K, V]]:
+        """What it consists of."""
+        return self._chunks
+
+    def __iter__(self) -> FetchedRecords[K, V]:
+        return self
+
+    def __next__(self) -> Record[K, V]:
+        chunk = self._chunk
+        while chunk is not None:
+            chunk.finished = chunk.position  # the record in hand, if there is one, is done
+            if self.stopped:
+                break
+            if chunk.live:
+                record = chunk.next_record(self._bound)
+                # What was passed over on the way to the record is finished; so is all, if there was none.
+                if record is not None:
+                    chunk.finished = record._offset
+                    return record
+                chunk.finished = chunk.position
+            chunk = self._advance()
+        if self._unfinished:
+            self.finish()
+        raise StopIteration
+
+    def take(self, limit: int) -> list[Record[K, V]]:
+        """The next records, at most `limit`, fewer only at the end of the run or when it was stopped.
+
+        An error is raised only if it comes first: otherwise the records before it are returned, and it is raised by the
+        next call.
+        """
+        self.finish()
+        taken: list[Record[K, V]] = []
+        chunk = self._chunk
+        while chunk is not None and len(taken) < limit and not self.stopped:
+            if chunk.live:
+                if not self._unfinished or self._unfinished[-1] is not chunk:
+                    self._unfinished.append(chunk)
+                try:
+                    record = chunk.next_record(self._bound)
+                except Exception:
+                    if taken:
+                        return taken
+                    raise
+                if record is not None:
+                    taken.append(record)
+                    continue
+            chunk = self._advance()
+        return taken
+
+    def finish(self) -> None:
+        """Everything that was handed out is finished."""
+        for chunk in self._unfinished:
+            chunk.finish()
+        self._unfinished.clear()
+        if self._chunk is not None:
+            self._chunk.finish()
+
+    def _advance(self) -> Chunk[K, V] | None:
+        self._index += 1
+        if self._index < len(self._chunks):
+            self._chunk = self._chunks[self._index]
+            if self._bounds is not None:
+                self._bound = self._bounds[self._index]
+        else:
+            self._chunk = None
+        return self._chunk

@@ -1,0 +1,680 @@
+"""`Consumer`: the engine behind every consumer, whatever the loop around it.
+
+A driver hands in what happens (`resolved` ... `handle_timeout`), carries out `effects()`, and comes back at
+`next_deadline()`. A program's calls are either instant, or give an Operation that is done after some later input. Each
+takes `now`: seconds from any origin, never going back. The engine does nothing by itself and calls nobody back.
+
+After each input the parts are taken forward in one place, `_advance`: flows first, then positions, commits and fetches,
+which look at the tables and do what is due. What the application has read is collected in one place as well, at the
+start of each input or call, from the cursors in the run that it is reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, TypeVar, cast
+
+from dekaf_proto.client import LEAST_LOADED, Client
+from dekaf_proto.config import ConsumerConfig, OffsetReset
+from dekaf_proto.consumer.arguments import (
+    CommitTarget,
+    Partitions,
+    SeekTarget,
+    Time,
+    assignment_of,
+    commits_of,
+    epoch_of,
+    milliseconds_of,
+    offset_of,
+    partition_of,
+    partitions_of,
+)
+from dekaf_proto.consumer.chunk import Chunk, FetchedRecords, Reading
+from dekaf_proto.consumer.commits import Commits
+from dekaf_proto.consumer.fetcher import Fetcher
+from dekaf_proto.consumer.lookups import EARLIEST, LATEST, Lookups
+from dekaf_proto.consumer.metrics import ConsumerMetrics, lag_of, snapshot
+from dekaf_proto.consumer.partition import Partition, PartitionPhase
+from dekaf_proto.consumer.positions import Positions
+from dekaf_proto.errors import (
+    ClosedError,
+    KafkaError,
+    LocalProtocolError,
+    NoGroupError,
+    NotAssignedError,
+    UnknownTopicError,
+    broker_error,
+)
+from dekaf_proto.events import Address, Effect, EndOfPartition, Failed
+from dekaf_proto.messages.metadata import MetadataResponse
+from dekaf_proto.metadata import Asked, Metadata
+from dekaf_proto.node import Node
+from dekaf_proto.operation import Call, Flow, Operation, Sleep, Wait
+from dekaf_proto.types import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
+from dekaf_proto.wire.schema import Buffer
+
+K = TypeVar("K", covariant=True)
+V = TypeVar("V", covariant=True)
+T = TypeVar("T")
+
+#: A run holds at most this part of what may be buffered, so that there is room for more while it is being read.
+RUN_PARTS = 4
+
+
+class Bound:
+    """How far `poll` is to read: the ends of the log as they were when `until_end` was called."""
+
+    def __init__(self, ends: dict[TopicPartition, int]) -> None:
+        self.ends = ends
+        #: Partitions that were assigned later, whose ends are being looked up.
+        self.asked: dict[TopicPartition, Operation[dict[TopicPartition, int]]] = {}
+
+
+class Consumer(Generic[K, V]):
+    """The consumer's engine. `seed` makes its random choices, `unix_offset` its Unix time: now + unix_offset."""
+
+    def __init__(self, config: ConsumerConfig[K, V], *, seed: int = 0, unix_offset: float = 0.0) -> None:
+        self.config = config
+        self._client = Client(config, seed=seed, unix_offset=unix_offset)
+        self._metadata = Metadata(self._client)
+        self._partitions: dict[TopicPartition, Partition] = {}
+        #: What the program must be told about a partition, and besides.
+        self._troubles: dict[TopicPartition, Exception] = {}
+        self._failures: list[Exception] = []
+        self._lookups = Lookups(self._client, self._metadata)
+        self._commits = Commits(self._client, self._metadata, self._partitions)
+        self._positions = Positions(self._client, self._metadata, self._partitions, self._lookups, self._commits)
+        reading = Reading(
+            config.isolation_level,
+            config.check_crcs,
+            config.max_decompressed_batch_bytes,
+            config.key_deserializer,
+            config.value_deserializer,
+        )
+        self._fetcher = Fetcher(self._client, self._metadata, self._partitions, reading)
+        self._client.on_lost = self._node_lost
+        self._client.on_trouble = self._failures.append
+        #: What the application has in hand: the newest run last.
+        self._runs: list[FetchedRecords[Any, Any]] = []
+        #: Whose turn it is, the longest ago first.
+        self._turn: dict[TopicPartition, None] = {}
+        self._records = 0
+        self._started = False
+        self._told_version = 0
+        self._closing: Operation[None] | None = None
+
+    # ------------------------------------------------------------------------------------------- a driver's inputs
+
+    def resolved(self, query: int, addresses: Sequence[Address], now: float) -> None:
+        """The answer to a Resolve: addresses in the order in which to try them."""
+        self._client.resolved(query, addresses, now)
+        self._advance(now)
+
+    def resolve_failed(self, query: int, error: str, now: float) -> None:
+        """A Resolve failed; `error` is for people."""
+        self._client.resolve_failed(query, error, now)
+        self._advance(now)
+
+    def connected(self, conn: int, now: float) -> None:
+        """A Connect succeeded."""
+        self._client.connected(conn, now)
+        self._advance(now)
+
+    def connect_failed(self, conn: int, error: str, now: float) -> None:
+        """A Connect failed; `error` is for people."""
+        self._client.connect_failed(conn, error, now)
+        self._advance(now)
+
+    def receive_data(self, conn: int, data: Buffer, now: float) -> None:
+        """The next bytes from a connection. Never raises for what they are."""
+        if self._client.receive_data(conn, data, now):
+            self._advance(now)
+
+    def disconnected(self, conn: int, error: str, now: float) -> None:
+        """A connection ended: by the other end (`error` empty) or by a fault."""
+        self._client.disconnected(conn, error, now)
+        self._advance(now)
+
+    def handle_timeout(self, now: float) -> None:
+        """It is `next_deadline()`, or later, or any time that suits."""
+        self._client.handle_timeout(now)
+        self._advance(now)
+
+    def effects(self) -> list[Effect]:
+        """What the driver has to do, in order; each is given once."""
+        return self._client.effects()
+
+    def next_deadline(self) -> float | None:
+        """When `handle_timeout` has to be called at the latest."""
+        if self.closed:
+            return None
+        times = (
+            self._client.next_deadline(),
+            self._positions.next_rest(),
+            self._commits.next_automatic() if self._closing is None else None,
+        )
+        return min((time for time in times if time is not None), default=None)
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` has finished: no further effect will come."""
+        return self._client.closed
+
+    def set_unix_offset(self, offset: float, now: float) -> None:
+        """Corrects the difference between Unix time and `now`."""
+        self._client.now = now
+        self._client.unix_offset = offset
+
+    # -------------------------------------------------------------------------------------------------- assignment
+
+    def assign(self, partitions: Partitions, now: float) -> None:
+        """Reads these partitions from now on and no others; those that it had keep their positions.
+
+        A partition with an offset (a mapping, or TopicPartitionOffset) begins there.
+        """
+        wanted = assignment_of(partitions)
+        self._begin(now)
+        self._remove([tp for tp in self._partitions if tp not in wanted])
+        self._add(wanted)
+        self._advance(now)
+
+    def incremental_assign(self, partitions: Partitions, now: float) -> None:
+        """Reads these partitions too."""
+        wanted = assignment_of(partitions)
+        self._begin(now)
+        self._add(wanted)
+        self._advance(now)
+
+    def incremental_unassign(self, partitions: object, now: float) -> None:
+        """Reads these partitions no longer. NotAssignedError, and no change, if one is not assigned."""
+        tps = partitions_of(partitions)
+        self._begin(now)
+        for tp in tps:
+            self._partition(tp)
+        self._remove(tps)
+        self._advance(now)
+
+    @property
+    def assignment(self) -> list[TopicPartition]:
+        """What is assigned."""
+        return list(self._partitions)
+
+    def _add(self, wanted: Mapping[TopicPartition, int | None]) -> None:
+        for tp, offset in wanted.items():
+            partition = self._partitions.get(tp)
+            if partition is None:
+                partition = self._partitions[tp] = Partition(tp, self._troubles)
+                self._positions.look_at_leader(partition)
+            if offset is not None:
+                partition.begin_at(offset)
+        self._stop_runs()
+        self._metadata.want(tp.topic for tp in self._partitions)
+
+    def _remove(self, tps: list[TopicPartition]) -> None:
+        due = {tp: offset for tp, offset in self._commits.finished().items() if tp in tps}
+        if due and self.config.group_id is not None and self.config.enable_auto_commit:
+            timeout = self.config.default_api_timeout_ms / 1000
+            self._client.runner.start("commit of what is given up", self._commits.commit(due), timeout)
+        for tp in tps:
+            self._partitions.pop(tp).drop()
+        self._stop_runs()
+        self._metadata.want(tp.topic for tp in self._partitions)
+
+    # --------------------------------------------------------------------------------------------------- positions
+
+    def position(self, tp: TopicPartition) -> int | None:
+        """The offset of the next record that the application will be given; None while that is not known."""
+        return self._partition(tp).position
+
+    def seek(self, tp: TopicPartition, offset: SeekTarget, now: float) -> None:
+        """Goes on at `offset`: a number, an OffsetAndMetadata, or what `offsets_for_times` found."""
+        self._begin(now)
+        partition = self._partition(tp)
+        partition.begin_at(offset_of(offset), epoch_of(offset))
+        self._positions.stand_on(partition)
+        self._sought(now)
+
+    def seek_to_beginning(self, partitions: object, now: float) -> None:
+        """Goes on at the first record of these partitions (None: of all that are assigned)."""
+        self._seek_to_end_of_log(partitions, OffsetReset("earliest"), now)
+
+    def seek_to_end(self, partitions: object, now: float) -> None:
+        """Goes on behind the last record (under read_committed: behind the last stable one)."""
+        self._seek_to_end_of_log(partitions, OffsetReset("latest"), now)
+
+    def seek_to_committed(self, partitions: object, now: float) -> None:
+        """Goes on where the group has committed, or as `auto_offset_reset` says if it has not."""
+        self._begin(now)
+        self._need_group()
+        for partition in self._those(partitions):
+            partition.initialize()
+        self._sought(now)
+
+    def _seek_to_end_of_log(self, partitions: object, policy: OffsetReset, now: float) -> None:
+        self._begin(now)
+        for partition in self._those(partitions):
+            partition.begin_reset(policy)
+        self._sought(now)
+
+    def _sought(self, now: float) -> None:
+        self._stop_runs()
+        self._advance(now)
+
+    def seek_to_timestamp(
+        self, when: Time | Mapping[TopicPartition, Time], now: float, timeout: float | None = None
+    ) -> Operation[None]:
+        """Goes on at the first record that is not older than `when`, or at the end if there is none.
+
+        `when`: Unix time in ms or an aware datetime, for all assigned partitions or by partition.
+        """
+        if isinstance(when, Mapping):
+            times = {partition_of(tp): milliseconds_of(time) for tp, time in when.items()}
+        else:
+            times = dict.fromkeys(self._partitions, milliseconds_of(when))
+        self._begin(now)
+        tokens = {tp: self._partition(tp).token for tp in times}
+
+        def flow() -> Flow[None]:
+            found = yield from self._lookups.list_offsets(times)
+            beyond = [tp for tp, offset in found.items() if offset is None]
+            found.update((yield from self._lookups.list_offsets(dict.fromkeys(beyond, LATEST))) if beyond else {})
+            for tp, offset in found.items():
+                partition = self._partitions.get(tp)
+                if partition is not None and offset is not None and partition.token is tokens[tp]:
+                    partition.begin_at(offset.offset)
+            self._stop_runs()
+
+        return self._start("seek_to_timestamp", flow(), now, timeout)
+
+    def pause(self, partitions: object, now: float) -> None:
+        """Hands out nothing more of these partitions; what is buffered is kept."""
+        self._begin(now)
+        for partition in self._those(partitions):
+            partition.paused = True
+        self._sought(now)
+
+    def resume(self, partitions: object, now: float) -> None:
+        """Goes on with paused partitions."""
+        self._begin(now)
+        for partition in self._those(partitions):
+            partition.paused = False
+        self._sought(now)
+
+    @property
+    def paused(self) -> list[TopicPartition]:
+        """Which partitions are paused."""
+        return [tp for tp, partition in self._partitions.items() if partition.paused]
+
+    def highwater(self, tp: TopicPartition) -> int | None:
+        """The end of the log as the last fetch saw it; None before the first."""
+        highwater = self._partition(tp).high_watermark
+        return highwater if highwater >= 0 else None
+
+    def lag(self, tp: TopicPartition) -> int | None:
+        """How many offsets the position is behind the end (the last stable offset under read_committed)."""
+        return lag_of(self._partition(tp), self.config.isolation_level)
+
+    # ----------------------------------------------------------------------------------------------------- offsets
+
+    def commit(
+        self,
+        offsets: CommitTarget | None,
+        now: float,
+        timeout: float | None = None,
+        *,
+        retry: bool = True,
+    ) -> Operation[None]:
+        """Commits `offsets`, or without them the positions (or what was stored). See `arguments.commits_of`.
+
+        With `retry` a failure that passes is tried again until the time is up. Nothing to send is no error.
+        """
+        given = None if offsets is None else commits_of(offsets)
+        self._begin(now)
+        self._need_group()
+        due = self._commits.positions() if given is None else given
+        if not due:
+            return Operation.completed("commit", None)
+        return self._start("commit", self._commits.commit(due, retry=retry, explicit=True), now, timeout)
+
+    def store_offsets(self, offsets: CommitTarget, now: float) -> None:
+        """Notes what the next commit is to send, where `enable_auto_offset_store` is off."""
+        given = commits_of(offsets)
+        self._begin(now)
+        self._need_group()
+        if self.config.enable_auto_offset_store:
+            raise LocalProtocolError("store_offsets needs enable_auto_offset_store=False")
+        for tp in given:
+            self._partition(tp)
+        for tp, offset in given.items():
+            self._partitions[tp].stored = offset
+
+    def committed(
+        self, partitions: object, now: float, timeout: float | None = None
+    ) -> Operation[dict[TopicPartition, OffsetAndMetadata | None]]:
+        """What the group has committed for each of these partitions, None where it has nothing."""
+        tps = partitions_of(partitions)
+        self._begin(now)
+        self._need_group()
+        return self._start("committed", self._commits.committed(tps), now, timeout)
+
+    def beginning_offsets(
+        self, partitions: object, now: float, timeout: float | None = None
+    ) -> Operation[dict[TopicPartition, int]]:
+        """The first offset of each of these partitions, which need not be assigned."""
+        return self._ends("beginning_offsets", partitions_of(partitions), EARLIEST, now, timeout)
+
+    def end_offsets(
+        self, partitions: object, now: float, timeout: float | None = None
+    ) -> Operation[dict[TopicPartition, int]]:
+        """The offset behind the last record of each (read_committed: behind the last stable one)."""
+        return self._ends("end_offsets", partitions_of(partitions), LATEST, now, timeout)
+
+    def offsets_for_times(
+        self, times: Mapping[TopicPartition, Time], now: float, timeout: float | None = None
+    ) -> Operation[dict[TopicPartition, OffsetAndTimestamp | None]]:
+        """For each partition the first record that is not older than its time, None if there is none (O5)."""
+        wanted = {partition_of(tp): milliseconds_of(time) for tp, time in times.items()}
+        self._begin(now)
+        return self._start("offsets_for_times", self._lookups.list_offsets(wanted), now, timeout)
+
+    def until_end(self, now: float, timeout: float | None = None) -> Operation[Bound]:
+        """A bound for `poll`: the ends of what is assigned, as they are now."""
+        tps = list(self._partitions)
+
+        def flow() -> Flow[Bound]:
+            ends = yield from self._end_flow(tps, LATEST)
+            return Bound(ends)
+
+        self._begin(now)
+        return self._start("looking up the end offsets", flow(), now, timeout)
+
+    def partitions_for(self, topic: str, now: float, timeout: float | None = None) -> Operation[list[TopicPartition]]:
+        """A topic's partitions. UnknownTopicError if it does not exist; it is not created."""
+
+        def flow() -> Flow[list[TopicPartition]]:
+            response = yield from self._ask_metadata([topic])
+            (found,) = response.topics
+            return sorted(TopicPartition(topic, p.partition_index) for p in found.partitions)
+
+        self._begin(now)
+        return self._start("partitions_for", flow(), now, timeout)
+
+    def topics(self, now: float, timeout: float | None = None) -> Operation[list[str]]:
+        """The names of all topics that may be seen, Kafka's internal ones left out."""
+
+        def flow() -> Flow[list[str]]:
+            response = yield from self._ask_metadata(None)
+            return sorted(t.name for t in response.topics if t.name is not None and not t.is_internal)
+
+        self._begin(now)
+        return self._start("topics", flow(), now, timeout)
+
+    # --------------------------------------------------------------------------------------------------- consuming
+
+    def poll(
+        self, now: float, bound: Bound | None = None, *, more: bool = False
+    ) -> FetchedRecords[K, V] | Failed | EndOfPartition | None:
+        """What there is for the application: records, or something that it must know; None if nothing.
+
+        Asking finishes what was handed out before, unless the application wants `more` of the same batch.
+        """
+        self._begin(now)
+        if not more:
+            self._finish()
+        self._collect()
+        failed = self._next_failure()
+        if failed is not None:
+            self._advance(now)
+            return failed
+        run = self._next_run(bound)
+        ended = run is None and bound is not None and self._has_ended(bound)
+        self._advance(now)
+        return EndOfPartition() if ended else run
+
+    def wait(self, now: float, timeout: float | None = None, bound: Bound | None = None) -> Operation[bool]:
+        """Done as soon as `poll` has something, with True; or when the time is up, with False."""
+
+        def flow() -> Flow[bool]:
+            yield Wait(lambda: self._has_output(bound), None if timeout is None else self._client.now + timeout)
+            return self._has_output(bound)
+
+        self._begin(now)
+        return self._start("wait", flow(), now, None)
+
+    def metrics(self) -> ConsumerMetrics:
+        """A snapshot of what this consumer has done and has in hand."""
+        return snapshot(self._client, self._partitions, self._fetcher, self._commits, self._records, self.config)
+
+    def close(self, now: float, timeout: float | None = None) -> Operation[None]:
+        """Commits what is finished (in automatic mode), says goodbye and closes every connection, in bounded time.
+
+        It does not fail: what could not be done in time is logged. Calling it again gives the same operation.
+        """
+        if self._closing is not None:
+            return self._closing
+        if not self._started:
+            self._client.close()
+            self._closing = Operation.completed("close", None)
+            return self._closing
+        self._client.now = now
+        self._collect()
+        self._stop_runs()
+        seconds = self.config.close_timeout_ms / 1000 if timeout is None else timeout
+        self._closing = Operation("close")
+        self._client.runner.start_background(self._close(now + seconds, self._closing))
+        self._advance(now)
+        return self._closing
+
+    # ------------------------------------------------------------------------------------------------------ within
+
+    def _begin(self, now: float) -> None:
+        """What every call does first."""
+        if self._closing is not None:
+            raise ClosedError("the consumer is closed")
+        self._client.now = self._client.runner.now = now
+        if not self._started:
+            self._started = True
+            self._metadata.start()
+        self._collect()
+
+    def _start(self, name: str, flow: Flow[T], now: float, timeout: float | None) -> Operation[T]:
+        if timeout is None and name != "wait":
+            timeout = self.config.default_api_timeout_ms / 1000
+        operation = self._client.runner.start(name, flow, timeout)
+        self._advance(now)
+        return operation
+
+    def _advance(self, now: float) -> None:
+        """Takes every part as far as it gets."""
+        client = self._client
+        if client.closed:
+            return
+        client.now = now
+        self._collect()
+        client.runner.run(now)
+        if self.closed or not self._started:
+            return
+        self._tell_topic_errors()
+        self._positions.advance()
+        if self._closing is None:
+            self._commits.advance()
+            self._fetcher.send()
+        client.runner.run(now)
+
+    def _collect(self) -> None:
+        """Reads how far the application is: the only place that looks at the cursors."""
+        for run in self._runs:
+            for chunk in run.chunks:
+                partition = self._partitions.get(chunk.tp)
+                if partition is not None and partition.chunks and partition.chunks[0].is_used_up:
+                    self._records += partition.collect()
+
+    def _finish(self) -> None:
+        """The application has asked for what comes next."""
+        for run in self._runs:
+            run.finish()
+        for partition in self._partitions.values():
+            partition.held_from = None
+
+    def _stop_runs(self) -> None:
+        for run in self._runs:
+            run.stopped = True
+
+    def _next_failure(self) -> Failed | None:
+        if self._failures:
+            return Failed(self._failures.pop(0))
+        for error in self._troubles.values():
+            tps = tuple(tp for tp, other in self._troubles.items() if other is error)
+            for tp in tps:
+                del self._troubles[tp]
+            return Failed(error, tps)
+        return None
+
+    def _next_run(self, bound: Bound | None) -> FetchedRecords[K, V] | None:
+        """Buffered chunks of all partitions in fair order, up to a bound."""
+        limit = max(1, self.config.fetch_max_buffered_bytes // RUN_PARTS)
+        chunks: list[Chunk[Any, Any]] = []
+        bounds: list[int] = []
+        ready = [p for p in self._in_turn() if p.chunks and self._may_hand_out(p, bound)]
+        depth = 0
+        while limit > 0 and ready:
+            for partition in ready:
+                chunks.append(partition.chunks[depth])
+                if bound is not None:
+                    bounds.append(bound.ends[partition.tp])
+                limit -= partition.chunks[depth].size
+                if limit <= 0:
+                    break
+            depth += 1
+            ready = [p for p in ready if len(p.chunks) > depth]
+        self._runs = [run for run in self._runs if not all(c.is_used_up or not c.live for c in run.chunks)]
+        if not chunks:
+            return None
+        for chunk in chunks:  # to the end of the line: the next run begins with somebody else
+            self._turn.pop(chunk.tp, None)
+            self._turn[chunk.tp] = None
+        run = cast("FetchedRecords[K, V]", FetchedRecords(chunks, bounds or None))
+        self._runs.append(run)
+        return run
+
+    def _in_turn(self) -> list[Partition]:
+        """All partitions, those first that were handed out the longest ago."""
+        waited = [partition for tp, partition in self._partitions.items() if tp not in self._turn]
+        return [*waited, *(self._partitions[tp] for tp in self._turn if tp in self._partitions)]
+
+    def _may_hand_out(self, partition: Partition, bound: Bound | None) -> bool:
+        if partition.paused or partition.phase is not PartitionPhase.FETCHING:
+            return False
+        if partition.chunks[-1].position >= partition.chunks[-1].next_offset:
+            return False  # all handed out, not all finished
+        if bound is None:
+            return True
+        end = self._end_of(partition.tp, bound)
+        position = partition.position
+        return end is not None and position is not None and position < end
+
+    def _end_of(self, tp: TopicPartition, bound: Bound) -> int | None:
+        """Where a bound ends; for a partition that was assigned later, where it ended then."""
+        if tp in bound.ends:
+            return bound.ends[tp]
+        asked = bound.asked.get(tp)
+        if asked is None:
+            timeout = self.config.default_api_timeout_ms / 1000
+            bound.asked[tp] = self._client.runner.start("end_offsets", self._end_flow([tp], LATEST), timeout)
+        elif asked.done:
+            del bound.asked[tp]
+            if asked.error is not None:
+                self._failures.append(asked.error)
+            else:
+                bound.ends.update(asked.result())
+        return bound.ends.get(tp)
+
+    def _has_ended(self, bound: Bound) -> bool:
+        for tp, partition in self._partitions.items():
+            end = self._end_of(tp, bound)
+            position = partition.position
+            if not partition.paused and (end is None or position is None or position < end):
+                return False
+        return True
+
+    def _has_output(self, bound: Bound | None) -> bool:
+        if self._troubles or self._failures:
+            return True
+        if any(p.chunks and self._may_hand_out(p, bound) for p in self._partitions.values()):
+            return True
+        return bound is not None and self._has_ended(bound)
+
+    def _tell_topic_errors(self) -> None:
+        """A topic that is out of reach is said once for each answer that says so (M6)."""
+        if self._told_version == self._client.cluster.version:
+            return
+        self._told_version = self._client.cluster.version
+        for tp, partition in self._partitions.items():
+            error = self._metadata.topic_error(tp.topic)
+            if error is not None:
+                partition.tell(error)
+
+    def _node_lost(self, node: Node) -> None:
+        self._metadata.node_lost(node)
+
+    def _partition(self, given: object) -> Partition:
+        tp = partition_of(given)
+        partition = self._partitions.get(tp)
+        if partition is None:
+            raise NotAssignedError(f"{tp} is not assigned to this consumer", [tp])
+        return partition
+
+    def _those(self, partitions: object) -> list[Partition]:
+        if partitions is None:
+            return list(self._partitions.values())
+        return [self._partition(tp) for tp in partitions_of(partitions)]
+
+    def _need_group(self) -> None:
+        if self.config.group_id is None:
+            raise NoGroupError
+
+    def _ends(
+        self, name: str, tps: list[TopicPartition], which: int, now: float, timeout: float | None
+    ) -> Operation[dict[TopicPartition, int]]:
+        self._begin(now)
+        return self._start(name, self._end_flow(tps, which), now, timeout)
+
+    def _end_flow(self, tps: list[TopicPartition], which: int) -> Flow[dict[TopicPartition, int]]:
+        found = yield from self._lookups.list_offsets(dict.fromkeys(tps, which))
+        return {tp: offset.offset if offset is not None else 0 for tp, offset in found.items()}
+
+    def _ask_metadata(self, topics: list[str] | None) -> Flow[MetadataResponse]:
+        """One question about topics, tried again while the failure is one that passes."""
+        failures = 0
+        while True:
+            try:
+                response: MetadataResponse = yield Call(LEAST_LOADED, Asked().request(topics, False))
+                for topic in response.topics if topics is not None else ():
+                    if topic.error_code != 0:
+                        raise broker_error(topic.error_code, f"topic {topic.name}")
+                return response
+            except UnknownTopicError:
+                raise
+            except KafkaError as error:
+                if not error.retriable:
+                    raise
+                failures += 1
+                yield Sleep(self._client.backoff(failures), error)
+
+    def _close(self, deadline: float, operation: Operation[None]) -> Flow[None]:
+        config = self.config
+        commit: Operation[None] | None = None
+        if config.group_id is not None and config.enable_auto_commit:
+            due = self._commits.finished()
+            if due:
+                left = max(0.0, deadline - self._client.now)
+                commit = self._client.runner.start("the last automatic commit", self._commits.commit(due), left)
+        # The commits of the program that are on their way come before it, so this waits for them too.
+        yield Wait(lambda: (commit is None or commit.done) and self._commits.idle, deadline)
+        if commit is not None and commit.done and commit.error is not None:
+            self._client.warn.warning(self._client.now, "close", "closing: %s", commit.error)
+        for key, request in self._fetcher.closing_requests():
+            if self._client.is_ready(key):
+                self._client.request(key, request, lambda response, error: None)
+        self._client.close()
+        operation._finish(None, None)

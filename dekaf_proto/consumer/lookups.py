@@ -1,0 +1,224 @@
+"""Asks leaders about offsets: the ends of a log, the offset for a time, where an epoch ended (section 4, F26).
+
+`ListOffsets` and `OffsetForLeaderEpoch` go to the leaders only, one request each, side by side; a partition whose leader
+is not known, or that is answered with something that passes, is tried again by who asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+from dekaf_proto.client import Client
+from dekaf_proto.connection import ByVersion
+from dekaf_proto.errors import (
+    ErrorCode,
+    KafkaError,
+    TopicAuthorizationError,
+    UnsupportedVersionError,
+    broker_error,
+)
+from dekaf_proto.messages.list_offsets import (
+    ListOffsetsPartition,
+    ListOffsetsRequest,
+    ListOffsetsResponse,
+    ListOffsetsTopic,
+)
+from dekaf_proto.messages.offset_for_leader_epoch import (
+    OffsetForLeaderEpochRequest,
+    OffsetForLeaderEpochResponse,
+    OffsetForLeaderPartition,
+    OffsetForLeaderTopic,
+)
+from dekaf_proto.metadata import Metadata
+from dekaf_proto.operation import All, Call, Flow, Sleep
+from dekaf_proto.types import OffsetAndTimestamp, TopicPartition
+
+#: What a ListOffsets request takes instead of a time (O1).
+LATEST: Final = -1
+EARLIEST: Final = -2
+
+#: Answers that pass: ask again, of a leader that is looked up anew (O4, F26).
+_PASSING: Final = frozenset(
+    {
+        ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+        ErrorCode.LEADER_NOT_AVAILABLE,
+        ErrorCode.NOT_LEADER_OR_FOLLOWER,
+        ErrorCode.REPLICA_NOT_AVAILABLE,
+        ErrorCode.KAFKA_STORAGE_ERROR,
+        ErrorCode.FENCED_LEADER_EPOCH,
+        ErrorCode.UNKNOWN_LEADER_EPOCH,
+        ErrorCode.OFFSET_NOT_AVAILABLE,
+    }
+)
+
+
+class Outcome(NamedTuple):
+    """What one round of questions brought, partition by partition."""
+
+    found: dict[TopicPartition, Any]
+    passing: dict[TopicPartition, KafkaError]
+    failed: dict[TopicPartition, KafkaError]
+
+    @classmethod
+    def empty(cls) -> Outcome:
+        return cls({}, {}, {})
+
+    def judge(self, tp: TopicPartition, code: int, what: str) -> bool:
+        """Takes an error code; whether there is an answer besides."""
+        error_code = ErrorCode.of(code)
+        if error_code is ErrorCode.NONE:
+            return True
+        if error_code is ErrorCode.TOPIC_AUTHORIZATION_FAILED:
+            self.failed[tp] = TopicAuthorizationError(code, tp.topic)
+        elif error_code in _PASSING or error_code.retriable:
+            self.passing[tp] = broker_error(code, f"{what} {tp}")
+        else:
+            self.failed[tp] = broker_error(code, f"{what} {tp}")
+        return False
+
+
+class Lookups:
+    """The questions of one consumer."""
+
+    def __init__(self, client: Client, metadata: Metadata) -> None:
+        self._client = client
+        self._metadata = metadata
+
+    def list_offsets(
+        self, wanted: Mapping[TopicPartition, int]
+    ) -> Flow[dict[TopicPartition, OffsetAndTimestamp | None]]:
+        """For each partition the offset for a time in ms, or for LATEST or EARLIEST; None where there is no such record.
+
+        Asks until every partition is answered; raises what waiting does not mend, after all have been asked (O3, O4).
+        """
+        result: dict[TopicPartition, OffsetAndTimestamp | None] = {}
+        left = dict(wanted)
+        self._metadata.visit(tp.topic for tp in left)
+        failures = 0
+        while True:
+            outcome = yield from self.ask_offsets(left)
+            result.update(outcome.found)
+            if outcome.failed:
+                raise next(iter(outcome.failed.values()))
+            left = {tp: left[tp] for tp in left if tp not in outcome.found}
+            if not left:
+                return {tp: result[tp] for tp in wanted}
+            failures += 1
+            problem = next(iter(outcome.passing.values()), None)
+            yield Sleep(self._client.backoff(failures), problem or self._metadata.last_error)
+
+    def ask_offsets(self, wanted: Mapping[TopicPartition, int]) -> Flow[Outcome]:
+        """One round of ListOffsets."""
+        result: Outcome = yield from self._ask_leaders(wanted, self._ask_offsets_of)
+        return result
+
+    def ask_epochs(self, wanted: Mapping[TopicPartition, int]) -> Flow[Outcome]:
+        """One round of OffsetForLeaderEpoch: for each partition where a leader epoch ended. None is found for one whose
+        broker is too old to be asked."""
+        result: Outcome = yield from self._ask_leaders(wanted, self._ask_epochs_of)
+        return result
+
+    def _ask_leaders(
+        self,
+        wanted: Mapping[TopicPartition, int],
+        ask: Callable[[int, dict[TopicPartition, int]], Flow[Outcome]],
+    ) -> Flow[Outcome]:
+        total = Outcome.empty()
+        by_leader: dict[int, dict[TopicPartition, int]] = {}
+        for tp, value in wanted.items():
+            leader = self._client.cluster.leader(tp)
+            if leader is not None:
+                by_leader.setdefault(leader.leader, {})[tp] = value
+                continue
+            error = self._metadata.topic_error(tp.topic)
+            if error is not None:
+                total.failed[tp] = error
+            else:
+                self._metadata.refresh()
+        outcomes: list[Outcome] = yield All([ask(leader, tps) for leader, tps in by_leader.items()])
+        for outcome in outcomes:
+            total.found.update(outcome.found)
+            total.passing.update(outcome.passing)
+            total.failed.update(outcome.failed)
+        if total.passing:
+            self._metadata.refresh()
+        return total
+
+    # ----------------------------------------------------------------------------------------------- single leaders
+
+    def _ask_offsets_of(self, leader: int, wanted: dict[TopicPartition, int]) -> Flow[Outcome]:
+        config = self._client.config
+        request = ListOffsetsRequest(
+            replica_id=-1, isolation_level=int(config.isolation_level), timeout_ms=config.request_timeout_ms
+        )
+        topics: dict[str, ListOffsetsTopic] = {}
+        for tp, timestamp in wanted.items():
+            topic = topics.setdefault(tp.topic, ListOffsetsTopic(name=tp.topic))
+            topic.partitions.append(
+                ListOffsetsPartition(
+                    partition_index=tp.partition, current_leader_epoch=self._epoch(tp), timestamp=timestamp
+                )
+            )
+        request.topics = list(topics.values())
+        outcome = Outcome.empty()
+        try:
+            response: ListOffsetsResponse = yield Call(leader, request)
+        except KafkaError as error:
+            return self._nobody_answered(wanted, error)
+        for answered in response.topics:
+            for partition in answered.partitions:
+                tp = TopicPartition(answered.name, partition.partition_index)
+                if tp not in wanted:
+                    continue
+                if partition.error_code == ErrorCode.UNSUPPORTED_FOR_MESSAGE_FORMAT:
+                    outcome.found[tp] = None
+                elif outcome.judge(tp, partition.error_code, "looking up an offset of"):
+                    epoch = partition.leader_epoch if partition.leader_epoch >= 0 else None
+                    outcome.found[tp] = (
+                        OffsetAndTimestamp(partition.offset, partition.timestamp, epoch)
+                        if partition.offset >= 0
+                        else None
+                    )
+                    if self._client.cluster.is_behind(tp, partition.leader_epoch):
+                        self._metadata.refresh()  # O8
+        return outcome
+
+    def _ask_epochs_of(self, leader: int, wanted: dict[TopicPartition, int]) -> Flow[Outcome]:
+        topics: dict[str, OffsetForLeaderTopic] = {}
+        for tp, epoch in wanted.items():
+            topic = topics.setdefault(tp.topic, OffsetForLeaderTopic(topic=tp.topic))
+            topic.partitions.append(
+                OffsetForLeaderPartition(
+                    partition=tp.partition, current_leader_epoch=self._epoch(tp), leader_epoch=epoch
+                )
+            )
+
+        def build(version: int) -> OffsetForLeaderEpochRequest:
+            if version < 3:  # which asks for rights on the whole cluster
+                raise UnsupportedVersionError("OffsetForLeaderEpochRequest needs version 3 or later", "3 or later")
+            return OffsetForLeaderEpochRequest(replica_id=-1, topics=list(topics.values()))
+
+        outcome = Outcome.empty()
+        try:
+            response: OffsetForLeaderEpochResponse = yield Call(leader, ByVersion(OffsetForLeaderEpochRequest, build))
+        except UnsupportedVersionError:
+            outcome.found.update(dict.fromkeys(wanted))
+            return outcome
+        except KafkaError as error:
+            return self._nobody_answered(wanted, error)
+        for answered in response.topics:
+            for partition in answered.partitions:
+                tp = TopicPartition(answered.topic, partition.partition)
+                if tp in wanted and outcome.judge(tp, partition.error_code, "validating the position of"):
+                    outcome.found[tp] = partition
+        return outcome
+
+    def _nobody_answered(self, wanted: Mapping[TopicPartition, int], error: KafkaError) -> Outcome:
+        outcome = Outcome.empty()
+        (outcome.passing if error.retriable else outcome.failed).update(dict.fromkeys(wanted, error))
+        return outcome
+
+    def _epoch(self, tp: TopicPartition) -> int:
+        info = self._client.cluster.leader(tp)
+        return info.leader_epoch if info is not None else -1

@@ -1,0 +1,257 @@
+"""The table of one partition: where the application is, and what has to happen before it can read on.
+
+    INITIALIZING ──committed──▶ FETCHING ◀──────valid────── AWAIT_VALIDATION
+         │  no commit            │   ▲ ▲                          ▲   │
+         ▼                       │   │ └───────leader changed─────┘   │ diverged
+    AWAIT_RESET ──found──────────┼───┘                              ▼
+         ▲                       └──out of range, seek to an end──▶ (reset or FAILED)
+         └───────────────────────────────────────────────────────────┘
+    FAILED: the program has been, or will be, told; a seek brings the partition back.
+
+Three numbers (see docs/design.md): *position*, the next offset that the application will be given; *finished*, below
+which every record is finished; *committed*, what the coordinator confirmed. The first two live in the chunks that the
+application is reading, and in `offset` and `floor` while there are none.
+
+`token` stands for the present assignment, seek and reset: what was asked under another one is no answer any more (F16).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum, auto
+from typing import Any, Final
+
+from dekaf_proto.config import OffsetReset
+from dekaf_proto.consumer.chunk import Chunk
+from dekaf_proto.errors import LocalProtocolError
+from dekaf_proto.types import OffsetAndMetadata, TopicPartition, Uuid
+
+
+class PartitionPhase(Enum):
+    INITIALIZING = auto()  # is there a committed offset?
+    AWAIT_RESET = auto()  # the offset of an end, or of a time, is being asked for
+    AWAIT_VALIDATION = auto()  # has the log been cut off below the position? (KIP-320)
+    FETCHING = auto()
+    FAILED = auto()  # waits for the program
+
+
+class PartitionInput(Enum):
+    """What moves a partition from phase to phase."""
+
+    OFFSET_KNOWN = auto()  # a committed offset, a reset's answer, a seek
+    RESET = auto()
+    INITIALIZE = auto()  # go back to the committed offset
+    VALIDATE = auto()
+    VALID = auto()
+    FAIL = auto()
+
+
+_P = PartitionPhase
+_I = PartitionInput
+TRANSITIONS: Final[dict[tuple[PartitionPhase, PartitionInput], PartitionPhase]] = {
+    **{(phase, _I.OFFSET_KNOWN): _P.FETCHING for phase in _P},
+    **{(phase, _I.RESET): _P.AWAIT_RESET for phase in _P},
+    **{(phase, _I.INITIALIZE): _P.INITIALIZING for phase in _P},
+    **{(phase, _I.FAIL): _P.FAILED for phase in _P},
+    (_P.FETCHING, _I.VALIDATE): _P.AWAIT_VALIDATION,
+    (_P.AWAIT_VALIDATION, _I.VALID): _P.FETCHING,
+}
+
+
+class Partition:
+    """One assigned partition."""
+
+    def __init__(self, tp: TopicPartition, troubles: dict[TopicPartition, Exception]) -> None:
+        self.tp: Final = tp
+        #: What the program must be told, partition by partition: the consumer's own table.
+        self._troubles = troubles
+        self.phase = PartitionPhase.INITIALIZING
+        self.paused = False
+        self.token: object = object()
+        #: The position while nothing is buffered, -1 while there is none.
+        self.offset = -1
+        #: The leader epoch of the record before the position, -1 if unknown.
+        self.offset_epoch = -1
+        #: What is finished at least: a seek's target, or what an explicit commit has covered.
+        self.floor = -1
+        #: The first record in hand whose chunk was dropped; it is finished when the application asks for more.
+        self.held_from: int | None = None
+        #: The offset that the coordinator confirmed last; None if there is none, or a seek has begun anew.
+        self.confirmed: int | None = None
+        #: What the program has stored to be committed, where it does that itself.
+        self.stored: OffsetAndMetadata | None = None
+        self.chunks: deque[Chunk[Any, Any]] = deque()
+        #: What is buffered can't be read to its end: nothing further is fetched until a seek.
+        self.damaged = False
+        self.reset: OffsetReset | None = None
+        self.topic_id = Uuid.ZERO
+        self.leader = -1
+        self.leader_epoch = -1
+        self.high_watermark = -1
+        self.last_stable_offset = -1
+        self.log_start_offset = -1
+        self.preferred_replica = -1
+        self.preferred_until = 0.0
+        #: The errors in a row that were answered by waiting, and until when.
+        self.failures = 0
+        self.resting_until = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Partition {self.tp} {self.phase.name} at {self.position}>"
+
+    # ----------------------------------------------------------------------------------------------------- numbers
+
+    @property
+    def position(self) -> int | None:
+        """The next offset that the application will be given; None while that is not known."""
+        for chunk in self.chunks:
+            if chunk.position < chunk.next_offset:
+                return chunk.position
+        if self.chunks:
+            return self.chunks[-1].next_offset
+        return self.offset if self.offset >= 0 else None
+
+    @property
+    def finished(self) -> int:
+        """Everything below is finished; -1 while there is no position."""
+        if self.held_from is not None:
+            return max(self.held_from, self.floor)
+        for chunk in self.chunks:
+            if not chunk.is_used_up:
+                return max(chunk.finished, self.floor)
+        return max(self.chunks[-1].next_offset if self.chunks else self.offset, self.floor)
+
+    @property
+    def position_epoch(self) -> int:
+        """The leader epoch of the record before the position, -1 if unknown."""
+        epoch = self.offset_epoch
+        for chunk in self.chunks:
+            if chunk.leader_epoch >= 0:
+                epoch = chunk.leader_epoch
+            if chunk.position < chunk.next_offset:
+                break
+        return epoch
+
+    def epoch_below(self, offset: int) -> int | None:
+        """The leader epoch of the record before `offset`, None if it is not known for certain."""
+        epoch = self.offset_epoch
+        for chunk in self.chunks:
+            if chunk.batch_start >= offset:
+                break
+            if chunk.leader_epoch >= 0:
+                epoch = chunk.leader_epoch
+        return epoch if epoch >= 0 else None
+
+    @property
+    def fetch_offset(self) -> int:
+        """What to fetch next: the end of what is buffered."""
+        return self.chunks[-1].next_offset if self.chunks else self.offset
+
+    @property
+    def fetch_epoch(self) -> int:
+        """The leader epoch of the record before `fetch_offset`, -1 if unknown."""
+        return self.chunks[-1].last_epoch if self.chunks else self.offset_epoch
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes fetched and not yet used up."""
+        return sum(chunk.size for chunk in self.chunks)
+
+    # ------------------------------------------------------------------------------------------------------- moves
+
+    def _move(self, what: PartitionInput) -> None:
+        try:
+            self.phase = TRANSITIONS[self.phase, what]
+        except KeyError:
+            raise LocalProtocolError(f"{self.tp}: {what.name} is not possible when {self.phase.name}") from None
+
+    def collect(self) -> int:
+        """Lets go of chunks that are used up; how many records were handed out in them."""
+        handed_out = 0
+        while self.chunks and self.chunks[0].is_used_up:
+            chunk = self.chunks.popleft()
+            handed_out += chunk.handed_out
+            self.offset = chunk.next_offset
+            if chunk.leader_epoch >= 0:
+                self.offset_epoch = chunk.leader_epoch
+        return handed_out
+
+    def forget_buffered(self) -> None:
+        """What is buffered and not yet handed out is to be fetched again; position and record in hand stay."""
+        position, finished, epoch = self.position, self.finished, self.position_epoch
+        assert position is not None
+        self.drop()
+        self.offset, self.offset_epoch = position, epoch
+        if finished < position:
+            self.held_from = finished
+
+    def drop(self) -> None:
+        """What is buffered or on its way is not wanted any more."""
+        for chunk in self.chunks:
+            chunk.live = False
+        self.chunks.clear()
+        self.token = object()
+        self.damaged = False
+        self._troubles.pop(self.tp, None)
+        self.failures = 0
+        self.resting_until = 0.0
+        self.preferred_replica = -1
+        self.held_from = None
+
+    def begin_at(self, offset: int, epoch: int = -1) -> None:
+        """The position is `offset`: committed, found by a reset, or sought. `epoch`: of the record before, if known."""
+        self.drop()
+        self.offset = offset
+        self.offset_epoch = epoch
+        self.floor = offset
+        self.reset = None
+        self.confirmed = None
+        self.stored = None
+        self._move(PartitionInput.OFFSET_KNOWN)
+
+    def begin_reset(self, policy: OffsetReset) -> None:
+        """The position is where `policy` says, once that is known (O7)."""
+        self.drop()
+        self.offset = self.offset_epoch = self.floor = -1
+        self.reset = policy
+        self.confirmed = None
+        self.stored = None
+        self._move(PartitionInput.RESET)
+
+    def initialize(self) -> None:
+        """The position is the committed offset, once that is known."""
+        self.drop()
+        self.offset = self.offset_epoch = self.floor = -1
+        self.reset = None
+        self.confirmed = None
+        self.stored = None
+        self._move(PartitionInput.INITIALIZE)
+
+    def validate(self) -> None:
+        """Something is to be found out about the log before more is fetched. What is buffered is kept."""
+        if self.phase is PartitionPhase.FETCHING:
+            self.preferred_replica = -1
+            self._move(PartitionInput.VALIDATE)
+
+    def is_valid(self) -> None:
+        """The log still has what the position stands on."""
+        self._move(PartitionInput.VALID)
+
+    def tell(self, error: Exception) -> None:
+        """The program must know, once; the partition goes on trying."""
+        self._troubles[self.tp] = error
+
+    def fail(self, error: Exception) -> None:
+        """The partition waits for the program, which is told once."""
+        self.tell(error)
+        self._move(PartitionInput.FAIL)
+
+    def rest(self, until: float) -> None:
+        """Another answer that asks for patience."""
+        self.failures += 1
+        self.resting_until = until
+
+    def recovered(self) -> None:
+        """A good answer."""
+        self.failures = 0
+        self.resting_until = 0.0
