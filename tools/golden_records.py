@@ -74,6 +74,8 @@ def compare_with_java(line: dict[str, Any], decided: Outcome | None = None) -> l
         if error is None and failed:
             failures.append(f"{at}: Java refuses it ({line['first_error']}), dekaf does not")
         if expected is None:
+            if batch is not None and not failed:
+                failures.append(f"{at}: Java is at the end, dekaf is not")
             return failures  # Java saw no batch here at all; whether that is an error was compared above
         if batch is not None:
             failures += [f"{at}: {failure}" for failure in compare_header(batch, expected, error is not None)]
