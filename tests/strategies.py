@@ -77,7 +77,7 @@ def _value(field: Field, version: int, flexible: bool) -> st.SearchStrategy[Any]
 
 @st.composite
 def _tagged_fields(draw: st.DrawFn, known: frozenset[int]) -> tuple[TaggedField, ...]:
-    tags = st.integers(0, 0x7FFFFFFF) | st.integers(0, 5)
+    tags = st.integers(0, 0x7FFFFFFE) | st.integers(0, 5)  # the highest of 31 bits Java keeps for itself
     chosen = draw(st.sets(tags.filter(lambda tag: tag not in known), max_size=2))
     return tuple(TaggedField(tag, draw(st.binary(max_size=5))) for tag in sorted(chosen))
 
@@ -96,7 +96,8 @@ def _make_structs(cls: type[Struct], version: int, flexible: bool) -> st.SearchS
     fields = [field for field in declared_fields(cls) if version in field.versions]
     values = {field.name: _value(field, version, flexible) for field in fields}
     if flexible:
-        known = frozenset(field.tag for field in fields if field.tag is not None)
+        # Those of other versions too: Java refuses a tag in a version before its own.
+        known = frozenset(field.tag for field in declared_fields(cls) if field.tag is not None)
         values["unknown_tagged_fields"] = st.just(()) | _tagged_fields(known)
     return st.builds(cls, **values)
 

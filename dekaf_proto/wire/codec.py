@@ -289,6 +289,9 @@ class _Plan:
                 raise e.inside(tagged.name) from None
             encoded.append((tagged.tag, b"".join(parts)))
         for unknown in message.unknown_tagged_fields:
+            known = self._known(unknown.tag)
+            if known is not None:
+                raise Malformed(f"tag {unknown.tag} is that of {known.name}", "unknown_tagged_fields")
             encoded.append((unknown.tag, unknown.data))
         if not encoded:
             out.append(b"\0")

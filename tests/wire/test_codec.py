@@ -202,11 +202,16 @@ def test_tagged_fields_that_are_refused(hexadecimal: str, path: str, reason: str
     assert str(caught.value) == f"Tagged v1: {path}: {reason}"
 
 
+@pytest.mark.parametrize("flag", [False, True])
+def test_a_known_tag_can_not_be_written_as_an_unknown_one(flag: bool) -> None:  # W18
+    with pytest.raises(EncodeError, match=r"^Tagged v1: unknown_tagged_fields: tag 3 is that of flag$"):
+        encode(Tagged(flag=flag, unknown_tagged_fields=(TaggedField(3, b"x"),)), 1)
+
+
 @pytest.mark.parametrize(
     "message",
     [
         Tagged(unknown_tagged_fields=(TaggedField(9, b""), TaggedField(9, b"x"))),
-        Tagged(flag=True, unknown_tagged_fields=(TaggedField(3, b"x"),)),
         Tagged(unknown_tagged_fields=(TaggedField(-1, b""),)),
         Tagged(unknown_tagged_fields=(TaggedField(1 << 31, b""),)),
     ],
