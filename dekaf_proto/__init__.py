@@ -53,7 +53,7 @@ __all__ = [
 ]
 
 # Hidden from type checkers, to which a `__getattr__` would say that any name exists.
-if not TYPE_CHECKING:
+if not TYPE_CHECKING:  # pragma: no branch (always so at run time)
 
     def __getattr__(name: str) -> object:
         from importlib import import_module

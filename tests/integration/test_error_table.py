@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
 from dekaf_proto.errors import ErrorCode
-from tests.integration.kafka import DEFAULT_VERSION, JavaHelper, kafka_version
+from tests.integration.kafka import JavaHelper
 
 
-@pytest.mark.skipif(kafka_version() != DEFAULT_VERSION, reason=f"the table is that of Kafka {DEFAULT_VERSION}")
 def test_every_code_of_java_is_in_the_table_with_its_name_and_its_classification(java: JavaHelper) -> None:
     rows = java.call("errors")
     assert {row["code"]: row["name"] for row in rows} == {code.value: code.name for code in ErrorCode}
