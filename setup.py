@@ -18,7 +18,16 @@ from setuptools.command.build_ext import build_ext
 
 #: What is compiled: paths or globs, each of which must match something. All of it also runs as plain Python.
 #: `_i64.py` must never be here (it says why). `dekaf_proto._HOT_MODULE` names one of these.
-COMPILED_MODULES: list[str] = []
+COMPILED_MODULES = [
+    "dekaf_proto/records/varint.py",
+    "dekaf_proto/records/record.py",
+    "dekaf_proto/records/iterator.py",
+    "dekaf_proto/records/batch.py",
+    "dekaf_proto/records/builder.py",
+    "dekaf_proto/records/stream.py",
+    "dekaf_proto/wire/values.py",
+    "dekaf_proto/wire/codec.py",
+]
 
 #: mypyc makes one shared library for all of them (and a stub of a few kilobytes per module that points into it),
 #: not one library each: inside one library calls between modules are direct C calls with unboxed integers, and the

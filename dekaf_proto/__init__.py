@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dekaf_proto import errors, messages, records, types, wire
     from dekaf_proto.errors import ErrorCode, KafkaError
+    from dekaf_proto.records import Record
     from dekaf_proto.types import IsolationLevel, TimestampType, TopicPartition, Uuid
 
     #: Whether mypyc compiled the hot modules of this installation. The pure ones are the specification.
@@ -25,6 +26,7 @@ _HOME = {
     "ErrorCode": "dekaf_proto.errors",
     "IsolationLevel": "dekaf_proto.types",
     "KafkaError": "dekaf_proto.errors",
+    "Record": "dekaf_proto.records",
     "TimestampType": "dekaf_proto.types",
     "TopicPartition": "dekaf_proto.types",
     "Uuid": "dekaf_proto.types",
@@ -38,6 +40,7 @@ __all__ = [
     "ErrorCode",
     "IsolationLevel",
     "KafkaError",
+    "Record",
     "TimestampType",
     "TopicPartition",
     "Uuid",
@@ -50,7 +53,7 @@ __all__ = [
 ]
 
 # Hidden from type checkers, to which a `__getattr__` would say that any name exists.
-if not TYPE_CHECKING:
+if not TYPE_CHECKING:  # pragma: no branch (always so at run time)
 
     def __getattr__(name: str) -> object:
         from importlib import import_module
@@ -71,9 +74,9 @@ if not TYPE_CHECKING:
 
 
 def _compiled() -> bool:
-    """Whether the import system finds an extension for it; to import it would load the codecs."""
-    from importlib.machinery import EXTENSION_SUFFIXES
-    from importlib.util import find_spec
+    """Whether the import system would take an extension for it. Nothing is imported to find out."""
+    from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
 
-    spec = find_spec(_HOT_MODULE)
+    folder = _HOT_MODULE.split(".")[1]
+    spec = PathFinder.find_spec(_HOT_MODULE, [f"{path}/{folder}" for path in __path__])
     return spec is not None and spec.origin is not None and spec.origin.endswith(tuple(EXTENSION_SUFFIXES))

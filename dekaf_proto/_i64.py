@@ -1,4 +1,4 @@
-"""`i64` for the modules that mypyc compiles: a machine integer there, a plain `int` everywhere else.
+"""`i64` and `mypyc_attr` for the modules that mypyc compiles: a machine integer there, a plain `int` everywhere else.
 
 This module itself is never compiled: inside a compiled module the run-time branch would need mypy_extensions.
 """
@@ -6,8 +6,13 @@ This module itself is never compiled: inside a compiled module the run-time bran
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mypy_extensions import i64
+    from mypy_extensions import i64, mypyc_attr
 else:
     i64 = int
 
-__all__ = ["i64"]
+    def mypyc_attr(**options):
+        """A class decorator by which mypyc is told how to compile a class; without mypyc it does nothing."""
+        return lambda cls: cls
+
+
+__all__ = ["i64", "mypyc_attr"]

@@ -6,15 +6,12 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-# Deadlines measure the machine, not the code; a slow one must not fail a test.
-settings.register_profile("default", deadline=None)
+# Deadlines and `too_slow` measure the machine, not the code; a busy one must not fail a test.
+PATIENT = [HealthCheck.too_slow]
+settings.register_profile("default", deadline=None, suppress_health_check=PATIENT)
 # The same examples in every run, and nothing that depends on an earlier one: a failure is the change's.
-settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
 settings.register_profile(
-    "soak",
-    deadline=None,
-    max_examples=5_000,
-    print_blob=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    "ci", deadline=None, suppress_health_check=PATIENT, derandomize=True, database=None, print_blob=True
 )
+settings.register_profile("soak", deadline=None, suppress_health_check=PATIENT, max_examples=5_000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default"))

@@ -9,6 +9,7 @@ what would be written. Only facts are taken from the schemas: names, types, vers
 from __future__ import annotations
 
 import json
+import keyword
 import re
 import subprocess
 import sys
@@ -74,6 +75,7 @@ SECRETS = {
     ("SaslAuthenticateResponse", "AuthBytes"),
     ("AlterableConfig", "Value"),
     ("CreatableTopicConfig", "Value"),
+    ("CreatableTopicConfigs", "Value"),
     ("DescribeConfigsResourceResult", "Value"),
     ("DescribeConfigsSynonym", "Value"),
 }
@@ -94,7 +96,8 @@ def load(jar: zipfile.ZipFile, name: str) -> Schema:
 
 def snake(name: str) -> str:
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()
+    name = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()
+    return f"{name}_" if keyword.iskeyword(name) else name
 
 
 def versions(text: str | None) -> range:
@@ -298,8 +301,11 @@ def default_argument(where: str, f: Schema, nullable: bool) -> str:
     return ""
 
 
-def import_order(name: str) -> tuple[bool, str]:
-    return (not name[0].isupper(), name)
+def import_order(name: str) -> tuple[bool, str, int]:
+    """Classes before functions, and int8 before int16, as ruff sorts them."""
+    digits = re.search(r"\d*$", name)
+    assert digits is not None
+    return (not name[0].isupper(), name[: digits.start()], int(digits[0] or 0))
 
 
 def import_line(module: str, names: list[str]) -> str:

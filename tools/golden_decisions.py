@@ -14,6 +14,7 @@ class Outcome(Enum):
     """What dekaf does where Java reads on."""
 
     REFUSED = "refused"  # a CorruptRecordError at the damaged batch
+    REFUSED_EARLIER = "refused earlier"  # Java refuses it too, but hands out records first
     HEADER_KEYS = "header keys"  # bytes that are not UTF-8 are kept, Java puts U+FFFD in their place
 
 
@@ -26,10 +27,14 @@ class Decision(NamedTuple):
 
 
 _NULL = "only -1 means null; to guess that another negative length does could turn a value into a tombstone"
+_COUNT = "more records than offsets: the header contradicts itself, so nothing in the batch is believed"
 _OFFSETS = "the reader would hand out records twice, or skip some, or never get past the batch"
 
 DECISIONS: dict[str, Decision] = {
     "count 0, crc fixed": Decision("corrupt/v2/", Outcome.REFUSED, "the records would be lost without a word"),
+    "count one more, crc fixed": Decision("corrupt/v2/", Outcome.REFUSED_EARLIER, _COUNT),
+    "count 1000000, crc fixed": Decision("corrupt/v2/", Outcome.REFUSED_EARLIER, _COUNT),
+    "count 2147483647, crc fixed": Decision("corrupt/v2/", Outcome.REFUSED_EARLIER, _COUNT),
     "last offset delta too small, crc fixed": Decision("corrupt/v2/", Outcome.REFUSED, _OFFSETS),
     "last offset delta -1, crc fixed": Decision("corrupt/v2/", Outcome.REFUSED, _OFFSETS),
     "offset delta negative": Decision("corrupt/record/", Outcome.REFUSED, _OFFSETS),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode, urlsafe_b64encode
+from base64 import b64encode, urlsafe_b64encode
 from typing import Any
 
 from dekaf_proto import messages
 from dekaf_proto.errors import KafkaError
 from dekaf_proto.wire import decode, encode
-from dekaf_proto.wire.schema import Field, Message, Struct, declared_fields
+from dekaf_proto.wire.frames import response_header_version
+from dekaf_proto.wire.schema import Field, Message, Request, Response, Struct, declared_fields
 
 SUFFIX = {"request": "Request", "response": "Response", "header": "", "data": ""}
 
@@ -24,12 +25,33 @@ def check_messages_line(line: dict[str, Any]) -> list[str]:
     except KafkaError as e:
         return [f"{type(e).__name__}: {e}"]
     failures = []
-    if "flexible" in line and cls.VERSIONS.is_flexible(version) != line["flexible"]:
-        failures.append(f"flexible is {line['flexible']}")
+    failures += [
+        f"{name} is {fact!r}, in Java {line[name]!r}"
+        for name, fact in facts(cls, version).items()
+        if name in line and not same(fact, line[name])
+    ]
     if again != data:
         failures.append("encoded again, the bytes differ")
     differences = list(compare(message, line["json"], version, ""))
     return failures + differences[:5]
+
+
+def facts(cls: type[Message], version: int) -> dict[str, object]:
+    """What a line says of the message besides its content."""
+    flexible = cls.VERSIONS.is_flexible(version)
+    result: dict[str, object] = {"flexible": flexible, "api_key": getattr(cls, "API_KEY", None)}
+    if issubclass(cls, Request):
+        result["header_version"] = 2 if flexible else 1
+    if issubclass(cls, Response):
+        result["header_version"] = response_header_version(cls, version)
+    if issubclass(cls, (Request, Response)):
+        result["unstable"] = version == messages.request_class(cls.API_KEY).VERSIONS.unstable
+    return result
+
+
+def same(one: object, other: object) -> bool:
+    """Equal, and not 1 for true."""
+    return one == other and type(one) is type(other)
 
 
 def compare(struct: Struct, json: dict[str, Any], version: int, path: str) -> list[str]:
@@ -37,7 +59,7 @@ def compare(struct: Struct, json: dict[str, Any], version: int, path: str) -> li
     failures = []
     expected = dict(json)
     unknown = expected.pop("_unknownTaggedFields", [])
-    if [(t["tag"], b64decode(t["data"])) for t in unknown] != [tuple(t) for t in struct.unknown_tagged_fields]:
+    if unknown != [{"tag": t.tag, "data": jsonable("bytes", t.data)} for t in struct.unknown_tagged_fields]:
         failures.append(f"{path}: unknown tagged fields differ")
     for field in declared_fields(type(struct)):
         value = getattr(struct, field.name)
@@ -62,14 +84,16 @@ def compare_value(field: Field, value: Any, json: Any, version: int, where: str)
         return compare(value, json, version, where)
     if field.kind != "array":
         shown = jsonable(field.kind, value)
-        return [] if shown == json else [f"{where}: {shown!r}, not {json!r}"]
+        return [] if same(shown, json) else [f"{where}: {shown!r}, not {json!r}"]
+    if not isinstance(json, list):
+        return [f"{where}: {value!r}, not {json!r}"]
     if len(value) != len(json):
         return [f"{where}: {len(value)} elements, not {len(json)}"]
     failures = []
     for i, (item, item_json) in enumerate(zip(value, json, strict=True)):
         if field.of == "struct":
             failures += compare(item, item_json, version, f"{where}[{i}]")
-        elif jsonable(field.of, item) != item_json:
+        elif not same(jsonable(field.of, item), item_json):
             failures.append(f"{where}[{i}]: {item!r}, not {item_json!r}")
     return failures
 

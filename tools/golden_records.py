@@ -74,12 +74,16 @@ def compare_with_java(line: dict[str, Any], decided: Outcome | None = None) -> l
         if error is None and failed:
             failures.append(f"{at}: Java refuses it ({line['first_error']}), dekaf does not")
         if expected is None:
+            if batch is not None and not failed:
+                failures.append(f"{at}: Java is at the end, dekaf is not")
             return failures  # Java saw no batch here at all; whether that is an error was compared above
         if batch is not None:
             failures += [f"{at}: {failure}" for failure in compare_header(batch, expected, error is not None)]
         readable = [] if "ensure_valid_error" in expected else expected["records"]
         # Java reads a compressed batch as a stream, up to the damage; dekaf decompresses all of it or nothing.
-        fewer = error is not None and (decided is Outcome.REFUSED or is_codec_failure(expected))
+        fewer = error is not None and (
+            decided in (Outcome.REFUSED, Outcome.REFUSED_EARLIER) or is_codec_failure(expected)
+        )
         failures += [f"{at}: {failure}" for failure in compare_records(records, readable, fewer, decided)]
         if failed or error is not None:
             return failures

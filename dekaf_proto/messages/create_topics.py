@@ -92,7 +92,7 @@ class CreatableTopicConfigs(Struct):
     """An element of `CreatableTopicResult.configs`."""
 
     name: str = string()
-    value: str | None = string(nullable="5+")
+    value: str | None = string(nullable="5+", secret=True)
     read_only: bool = boolean()
     config_source: int = int8(default=-1)
     is_sensitive: bool = boolean()

@@ -38,6 +38,9 @@ TRANSACTIONAL_BIT: Final = 0x10
 CONTROL_BIT: Final = 0x20
 DELETE_HORIZON_BIT: Final = 0x40
 
+# Looked up for each batch, and calling an enum is slow.
+_CODECS: Final[tuple[Codec, ...]] = tuple(Codec)
+_TIMESTAMP_TYPES: Final = (TimestampType.CREATE_TIME, TimestampType.LOG_APPEND_TIME)
 _INT32_MAX: Final = 0x7FFFFFFF
 _INT64_MAX: Final = 0x7FFFFFFFFFFFFFFF
 
@@ -86,7 +89,6 @@ class RecordBatch:
         data: memoryview,
         topic: str,
         partition: int,
-        *,
         check_crc: bool = True,
         max_decompressed_size: int = MAX_DECOMPRESSED_SIZE,
     ) -> None:
@@ -124,8 +126,8 @@ class RecordBatch:
             raise self.corrupt(f"the batch claims {self._base_offset} as its first offset")
         if self._attributes & CODEC_BITS > Codec.ZSTD:
             raise self.corrupt(f"there is no codec {self._attributes & CODEC_BITS}")
-        if self._count < 0:
-            raise self.corrupt(f"the batch claims {self._count} records")
+        if not 0 <= self._count <= self._last_offset_delta + 1:
+            raise self.corrupt(f"the batch claims {self._count} records for {self._last_offset_delta + 1} offsets")
 
     # ---------------------------------------------------------------------------------------------------- the header
 
@@ -177,12 +179,12 @@ class RecordBatch:
     @property
     def codec(self) -> Codec:
         """How the records are compressed."""
-        return Codec(self._attributes & CODEC_BITS)
+        return _CODECS[self._attributes & CODEC_BITS]
 
     @property
     def timestamp_type(self) -> TimestampType:
         """Whether the records' timestamps are the producer's or the broker's."""
-        return TimestampType(self._attributes >> 3 & 1)
+        return _TIMESTAMP_TYPES[self._attributes >> 3 & 1]
 
     @property
     def base_timestamp(self) -> int:
@@ -297,11 +299,10 @@ class RecordBatch:
     def _payload(self) -> bytes:
         payload = self._data[HEADER_SIZE:]
         # What compaction empties is not compressed nothing but nothing.
-        codec = self.codec if payload or self._count else Codec.NONE
-        if codec == Codec.NONE:
+        if self._attributes & CODEC_BITS == 0 or (self._count == 0 and not payload):
             return bytes(payload)  # it is in memory already: the limit is for what is not
         try:
-            return decompress(codec, payload, self._max_decompressed_size)
+            return decompress(self.codec, payload, self._max_decompressed_size)
         except ValueError as error:
             raise self.corrupt(str(error)) from None
 

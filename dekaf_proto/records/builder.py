@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from dekaf_proto._i64 import i64
 from dekaf_proto.errors import EncodeError, RecordTooLargeError
 from dekaf_proto.records.batch import (
     CHECKSUMMED_FROM,
@@ -34,11 +33,13 @@ from dekaf_proto.records.checksum import crc32c
 from dekaf_proto.records.compression import Codec, check_level, compress
 from dekaf_proto.records.control import ControlType, encode_marker
 from dekaf_proto.records.record import Header
-from dekaf_proto.records.varint import INT64_MAX, SMALL, SMALL_VARINTS, encode_varint, wrapping_add
+from dekaf_proto.records.varint import INT64_MAX, SMALL, SMALL_VARINTS, encode_varint
 
 INT32_MAX: Final = 0x7FFFFFFF
 _NULL: Final = b"\x01"  # the length -1
 _ZERO: Final = b"\x00"
+_FAR_AWAY: Final = 1 << 70  # no timestamp is near it
+_MIN_RECORD_SIZE: Final = 7
 _ESTIMATE_MARGIN: Final = 1.05  # compressed sizes are guessed a little high (Java's factor)
 _MAX_RECORD_OVERHEAD: Final = 5 + 1 + 10 + 5 + 5 + 5 + 5  # length, attributes, two deltas, key, value, header count
 
@@ -87,22 +88,23 @@ class BatchBuilder:
         "_base_offset",
         "_base_sequence",
         "_base_timestamp",
+        "_capacity",
         "_codec",
         "_control",
         "_count",
         "_delete_horizon",
         "_factor",
-        "_has_base_timestamp",
-        "_last_delta",
+        "_fast_base",
         "_leader_epoch",
         "_level",
-        "_limit",
         "_max_timestamp",
+        "_next_delta",
+        "_parts",
         "_payload",
         "_producer_epoch",
         "_producer_id",
         "_raw_size",
-        "_records",
+        "_room",
         "_transactional",
     )
 
@@ -125,11 +127,8 @@ class BatchBuilder:
         delete_horizon_ms: int | None = None,
     ) -> None:
         check_level(codec, level)
-        if delete_horizon_ms is not None:
-            base_timestamp = delete_horizon_ms  # the header has one place for both (B3)
         self._codec = codec
         self._level = level
-        self._limit = float(size_limit)
         self._factor = 1.0 if codec == Codec.NONE else compression_ratio * _ESTIMATE_MARGIN
         self._base_offset = base_offset
         self._leader_epoch = leader_epoch
@@ -140,14 +139,18 @@ class BatchBuilder:
         self._control = control
         self._append_time = append_time
         self._delete_horizon = delete_horizon_ms is not None
-        self._has_base_timestamp = base_timestamp is not None
-        self._base_timestamp: i64 = -1 if base_timestamp is None else base_timestamp
-        self._max_timestamp: i64 = -1
-        self._count: i64 = 0
-        self._last_delta: i64 = -1
-        self._raw_size: i64 = 0
-        self._records: list[bytes] = []
+        # The header has one place for both (B3).
+        self._base_timestamp = base_timestamp if delete_horizon_ms is None else delete_horizon_ms
+        self._max_timestamp = -1
+        self._next_delta = 0
+        self._raw_size = 0
+        self._parts: list[bytes] = []  # of each record its length and the rest
         self._payload: bytes | None = None
+        self._count = 0  # set when the parts have become the payload
+        # For the fast lane of `append`. Its base is far away and its room nothing until the first record was admitted.
+        self._capacity = min(int((size_limit - HEADER_SIZE) / self._factor), INT32_MAX - HEADER_SIZE)
+        self._fast_base = _FAR_AWAY
+        self._room = -1
 
     def append(
         self,
@@ -155,7 +158,7 @@ class BatchBuilder:
         key: bytes | None,
         value: bytes | None,
         headers: Sequence[Header] = (),
-        offset_delta: int = -1,
+        offset_delta: int | None = None,
     ) -> int:
         """Adds a record and returns how far its offset is from the batch's first; -1, and nothing added, if it is full.
 
@@ -163,71 +166,82 @@ class BatchBuilder:
         Raises EncodeError for a timestamp, a header or an offset that a record can't have, RecordTooLargeError for what
         exceeds 2 GiB, ValueError after `build`.
         """
-        if self._payload is not None:
-            raise ValueError("the batch is finished")
-        try:
-            time: i64 = timestamp
-            delta: i64 = offset_delta
-        except OverflowError:  # compiled; the pure build meets the comparisons below
-            raise EncodeError("record", "", "the timestamp or offset exceeds 64 bits") from None
-        if time < -1 or time > INT64_MAX:
-            raise EncodeError("record", "timestamp", f"not milliseconds since 1970: {timestamp}")
-        if delta == -1:
-            delta = self._last_delta + 1
-        if delta <= self._last_delta or delta > INT32_MAX:
-            raise EncodeError("record", "offset", f"{delta} does not follow {self._last_delta} in a batch")
-
-        base = self._base_timestamp
-        if self._count == 0 and not self._has_base_timestamp:
-            base = time
-        difference: i64 = time - base if base >= 0 else wrapping_add(time, -base)
-        if -SMALL <= difference < SMALL:
-            time_bytes = SMALL_VARINTS[(difference << 1) ^ (difference >> 63)]
+        difference = timestamp - self._fast_base
+        if 0 <= difference < SMALL:
+            time_bytes = SMALL_VARINTS[difference << 1]
         else:
-            time_bytes = encode_varint(difference)
+            time_bytes = self._encode_time(timestamp)
+        delta = self._next_delta
+        if offset_delta is not None:
+            if not delta <= offset_delta <= INT32_MAX:
+                raise EncodeError("record", "offset", f"{offset_delta} can't follow {delta - 1} in a batch")
+            delta = offset_delta
         delta_bytes = SMALL_VARINTS[delta << 1] if delta < SMALL else encode_varint(delta)
-        size: i64 = 1 + len(time_bytes) + len(delta_bytes)
-
-        length: i64
-        if key is None:
-            key = b""
-            key_length = _NULL
-        else:
-            length = len(key)
-            key_length = SMALL_VARINTS[length << 1] if length < SMALL else encode_varint(length)
-            size += length
         if value is None:
             value = b""
             value_length = _NULL
         else:
             length = len(value)
             value_length = SMALL_VARINTS[length << 1] if length < SMALL else encode_varint(length)
-            size += length
         header_bytes = _encode_headers(headers) if headers else _ZERO
-        size += len(key_length) + len(value_length) + len(header_bytes)
-        size_bytes = SMALL_VARINTS[size << 1] if size < SMALL else encode_varint(size)
-        size += len(size_bytes)
-
-        if self._raw_size + size > INT32_MAX - HEADER_SIZE:
-            raise RecordTooLargeError(f"a record of {size} bytes does not fit a batch that holds {self._raw_size}")
-        if self._count > 0 and HEADER_SIZE + float(self._raw_size) * self._factor + float(size) > self._limit:
+        # Attributes (unused), timestamp, offset, key, value, headers.
+        if key is None:
+            body = b"\0%b%b\1%b%b%b" % (time_bytes, delta_bytes, value_length, value, header_bytes)
+        else:
+            length = len(key)
+            key_length = SMALL_VARINTS[length << 1] if length < SMALL else encode_varint(length)
+            body = b"\0%b%b%b%b%b%b%b" % (
+                time_bytes,
+                delta_bytes,
+                key_length,
+                key,
+                value_length,
+                value,
+                header_bytes,
+            )
+        length = len(body)
+        length_bytes = SMALL_VARINTS[length << 1] if length < SMALL else encode_varint(length)
+        raw_size = self._raw_size + len(length_bytes) + length
+        if raw_size > self._room and not self._admit(raw_size, timestamp):
             return -1
-        self._records.append(
-            b"".join((size_bytes, _ZERO, time_bytes, delta_bytes, key_length, key, value_length, value, header_bytes))
-        )
-        self._base_timestamp = base
-        self._has_base_timestamp = True
-        self._count += 1
-        self._last_delta = delta
-        self._raw_size += size
-        if time > self._max_timestamp:
-            self._max_timestamp = time
+        self._parts.append(length_bytes)
+        self._parts.append(body)
+        self._raw_size = raw_size
+        self._next_delta = delta + 1
+        if timestamp > self._max_timestamp:
+            self._max_timestamp = timestamp
         return delta
+
+    def _encode_time(self, timestamp: int) -> bytes:
+        """The difference to the base, which is this timestamp if there is none yet."""
+        if not -1 <= timestamp <= INT64_MAX:
+            raise EncodeError("record", "timestamp", f"not milliseconds since 1970: {timestamp}")
+        if self._base_timestamp is None:
+            return _ZERO
+        difference = timestamp - self._base_timestamp
+        if difference > INT64_MAX:  # from -1 to the end of time: the reader's sum wraps like Java's
+            difference -= 1 << 64
+        return encode_varint(difference)
+
+    def _admit(self, raw_size: int, timestamp: int) -> bool:
+        """Whether a record may still be added, asked where the fast lane ends: at the first one and at the limit."""
+        if self._payload is not None:
+            raise ValueError("the batch is finished")
+        if raw_size > INT32_MAX - HEADER_SIZE:
+            raise RecordTooLargeError(f"the records of a batch would take {raw_size} bytes")
+        if self._parts:
+            return False
+        if self._base_timestamp is None:
+            self._base_timestamp = timestamp
+        if self._base_timestamp <= INT64_MAX - SMALL:
+            self._fast_base = self._base_timestamp
+        self._room = self._capacity
+        return True
 
     @property
     def count(self) -> int:
         """How many records were added."""
-        return self._count
+        return len(self._parts) // 2 if self._payload is None else self._count
 
     @property
     def raw_size(self) -> int:
@@ -239,12 +253,12 @@ class BatchBuilder:
         """Bytes that the batch will have: exact without compression and after `build`, else an estimate."""
         if self._payload is not None:
             return HEADER_SIZE + len(self._payload)
-        return HEADER_SIZE + int(float(self._raw_size) * self._factor)
+        return HEADER_SIZE + int(self._raw_size * self._factor)
 
     @property
     def is_full(self) -> bool:
         """Whether the size limit is reached already, so that not even the smallest record would be taken."""
-        return self._count > 0 and self.estimated_size >= self._limit
+        return self._raw_size > 0 and self._raw_size + _MIN_RECORD_SIZE > self._capacity
 
     @property
     def max_timestamp(self) -> int:
@@ -277,18 +291,21 @@ class BatchBuilder:
         `last_offset_delta` and `max_timestamp` are for whoever thins out existing batches: what the records that are
         gone had. ValueError for an empty batch without them or a last offset before that of the last record.
         """
+        count = self.count
         if last_offset_delta is None:
-            if self._count == 0:
+            if count == 0:
                 raise ValueError("a batch without records")
-            last_offset_delta = self._last_delta
-        elif last_offset_delta < self._last_delta:
-            raise ValueError(f"the last record is at {self._last_delta}, beyond {last_offset_delta}")
+            last_offset_delta = self._next_delta - 1
+        elif last_offset_delta < self._next_delta - 1:
+            raise ValueError(f"the last record is at {self._next_delta - 1}, beyond {last_offset_delta}")
         if self._payload is None:
-            raw = b"".join(self._records)
+            raw = b"".join(self._parts)
             # Nothing is not compressed; the header then names no codec either.
             self._payload = compress(self._codec, raw, self._level) if raw else raw
-            self._records = []
-        attributes = int(self._codec) if self._count else 0
+            self._count = count
+            self._parts = []
+            self._room = -1
+        attributes = int(self._codec) if count else 0
         if self._append_time is not None:
             attributes |= LOG_APPEND_TIME_BIT
         if self._transactional:
@@ -307,12 +324,12 @@ class BatchBuilder:
             0,
             attributes,
             last_offset_delta,
-            self._base_timestamp,
+            -1 if self._base_timestamp is None else self._base_timestamp,
             max_timestamp,
             self._producer_id,
             self._producer_epoch,
             self._base_sequence,
-            self._count,
+            count,
         ]
         header = HEADER.pack(*fields)
         fields[4] = crc32c(self._payload, crc32c(header[CHECKSUMMED_FROM:]))
@@ -358,11 +375,13 @@ def _encode_headers(headers: Sequence[Header]) -> bytes:
             key = name.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
             raise EncodeError("record", "headers", "a key has characters that are not Unicode's") from None
-        parts.append(encode_varint(len(key)))
+        length = len(key)
+        parts.append(SMALL_VARINTS[length << 1] if length < SMALL else encode_varint(length))
         parts.append(key)
         if content is None:
             parts.append(_NULL)
         else:
-            parts.append(encode_varint(len(content)))
+            length = len(content)
+            parts.append(SMALL_VARINTS[length << 1] if length < SMALL else encode_varint(length))
             parts.append(content)
     return b"".join(parts)

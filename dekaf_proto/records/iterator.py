@@ -16,12 +16,12 @@ It knows nothing of sockets, consumers or codecs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from dekaf_proto._i64 import i64
 from dekaf_proto.errors import CorruptRecordError, DeserializationError
 from dekaf_proto.records.record import BatchContext, Header, Headers, Record
-from dekaf_proto.records.varint import INT64_MAX, read_varint, read_varlong, wrapping_add
+from dekaf_proto.records.varint import read_varint, read_varlong, wrapping_add
 
 K = TypeVar("K", covariant=True)
 V = TypeVar("V", covariant=True)
@@ -30,32 +30,36 @@ T = TypeVar("T")
 #: Makes a key or a value of its bytes. It is not asked about a null, which stays None.
 Deserializer = Callable[[bytes], T]
 
-_NO_HEADERS: Headers = ()
+_SAFE: Final = 1 << 62  # the sum of two numbers below this stays within int64
+
+# What the (first) byte of a number stands for, without the bit that says that another follows: the second byte adds 64
+# times its value. Lengths are positive: an odd byte, which starts a negative number, makes one that can't be missed.
+_SIGNED: Final[list[int]] = [-1 - (byte >> 1 & 0x3F) if byte & 1 else byte >> 1 & 0x3F for byte in range(256)]
+_LENGTHS: Final[list[int]] = [-(1 << 40) if byte & 1 else byte >> 1 & 0x3F for byte in range(256)]
 
 
 class RecordIterator(Generic[K, V]):
     """Yields the records of one batch. `RecordBatch.records` makes it.
 
     `data`: all records of the batch, uncompressed. `count`: how many there are. `start`: records below this offset are
-    skipped. `append_timestamp`: the timestamp of every record where the broker's clock counts, else None (B5).
-    `next()` raises CorruptRecordError for damaged data and DeserializationError where a deserializer fails, and raises
-    it again when asked again; it never gets past such a record.
+    skipped at once. `append_timestamp`: the timestamp of every record where the broker's clock counts, else None (B5).
+    Making it raises CorruptRecordError for a count that can't be true and for damage in what is skipped. `next()`
+    raises CorruptRecordError for damaged data and DeserializationError where a deserializer fails, and raises it again
+    when asked again; it never gets past such a record.
     """
 
     __slots__ = (
-        "_append_time",
         "_append_timestamp",
         "_base_offset",
         "_base_timestamp",
         "_context",
         "_data",
+        "_end_delta",
         "_key_deserializer",
-        "_last_delta",
-        "_left",
         "_max_delta",
+        "_next_delta",
+        "_plain",
         "_position",
-        "_safe_delta",
-        "_start_delta",
         "_value_deserializer",
     )
 
@@ -74,23 +78,29 @@ class RecordIterator(Generic[K, V]):
     ) -> None:
         self._context = context
         self._data = data
-        self._left: i64 = count
         self._position: i64 = 0
         self._base_offset: i64 = base_offset
         self._base_timestamp: i64 = base_timestamp
-        # Deltas up to this can be added without leaving int64.
-        self._safe_delta: i64 = INT64_MAX - base_timestamp if base_timestamp >= 0 else INT64_MAX + base_timestamp
-        self._append_time = append_timestamp is not None
-        self._append_timestamp: i64 = -1 if append_timestamp is None else append_timestamp
+        self._append_timestamp = append_timestamp
         self._max_delta: i64 = last_offset_delta
-        self._last_delta: i64 = -1  # of the record handed out last
-        self._start_delta: i64 = start - base_offset if start > base_offset else 0
+        # The next record's offset delta and what it will be after the last record, both as if no offset were missing
+        # from here on; `_pass_gap` moves both. The difference is the number of records left.
+        self._next_delta: i64 = 0
+        self._end_delta: i64 = count
         self._key_deserializer = key_deserializer
         self._value_deserializer = value_deserializer
+        self._plain = (
+            append_timestamp is None
+            and key_deserializer is None
+            and value_deserializer is None
+            and -_SAFE < base_timestamp < _SAFE
+        )
         if count == 0 and data:
             raise self._corrupt("the batch claims no records but has some")
-        if count < 0:
-            raise self._corrupt(f"the batch claims {count} records")
+        if not 0 <= count <= last_offset_delta + 1:
+            raise self._corrupt(f"the batch claims {count} records for {last_offset_delta + 1} offsets")
+        if start > base_offset:
+            self._skip(start - base_offset)
 
     def __iter__(self) -> RecordIterator[K, V]:
         return self
@@ -102,162 +112,188 @@ class RecordIterator(Generic[K, V]):
 
     @property
     def next_offset(self) -> int:
-        """One above the record handed out last; where the batch ends, once it is used up."""
-        if self._left == 0:
+        """One above the record handed out or skipped last; where the batch ends, once it is used up."""
+        if self._next_delta == self._end_delta:
             return self._base_offset + self._max_delta + 1  # B6: not the last record's offset
-        return self._base_offset + self._last_delta + 1
+        return self._base_offset + self._next_delta
 
     def __next__(self) -> Record[K, V]:
-        left = self._left
-        if left == 0:
+        expected = self._next_delta
+        if expected == self._end_delta:
             raise StopIteration
         data = self._data
-        size: i64 = len(data)
         pos = self._position
-        last_delta = self._last_delta
-        headers = _NO_HEADERS
-        raw_key: bytes | None = None
-        raw_value: bytes | None = None
+        plain = self._plain
+        key: bytes | None = None
+        value: bytes | None = None
+        headers: Headers = ()
         try:
-            while True:
-                # Each number: one byte, two bytes, or the slow way. length, attributes (unused), timestamp delta,
-                # offset delta, key, value, headers.
-                raw: i64 = data[pos]
+            # Length, attributes (unused), timestamp delta, offset delta, key, value, headers. Each number in one byte,
+            # in two, or the slow way.
+            low: i64 = data[pos]
+            if low < 0x80:
                 pos += 1
-                if raw >= 0x80:
-                    byte: i64 = data[pos]
-                    if byte < 0x80:
-                        raw = (raw & 0x7F) | (byte << 7)
-                        pos += 1
-                        length = (raw >> 1) ^ -(raw & 1)
-                    else:
-                        length, pos = read_varint(data, pos - 1)
+                end = pos + _LENGTHS[low]
+            else:
+                high: i64 = data[pos + 1]
+                if high < 0x80:
+                    pos += 2
+                    end = pos + _LENGTHS[low] + (high << 6)
                 else:
-                    length = (raw >> 1) ^ -(raw & 1)
-                end = pos + length
-                if length < 0 or end > size:
-                    raise ValueError(f"a record claims {length} bytes where {size - pos} are left")
+                    length, pos = read_varint(data, pos)
+                    end = pos + length
 
-                raw = data[pos + 1]
+            low = data[pos + 1]
+            if low < 0x80:
                 pos += 2
-                if raw >= 0x80:
-                    byte = data[pos]
-                    if byte < 0x80:
-                        raw = (raw & 0x7F) | (byte << 7)
-                        pos += 1
-                        timestamp_delta = (raw >> 1) ^ -(raw & 1)
-                    else:
-                        timestamp_delta, pos = read_varlong(data, pos - 1)
+                time_delta: i64 = _SIGNED[low]
+            else:
+                high = data[pos + 2]
+                if high < 0x80:
+                    pos += 3
+                    time_delta = _SIGNED[low] - (high << 6) if low & 1 else _SIGNED[low] + (high << 6)
                 else:
-                    timestamp_delta = (raw >> 1) ^ -(raw & 1)
+                    time_delta, pos = read_varlong(data, pos + 1)
+                    if not -_SAFE < time_delta < _SAFE:
+                        plain = False
 
-                raw = data[pos]
+            low = data[pos]
+            if low < 0x80:
                 pos += 1
-                if raw >= 0x80:
-                    byte = data[pos]
-                    if byte < 0x80:
-                        raw = (raw & 0x7F) | (byte << 7)
-                        pos += 1
-                        delta = (raw >> 1) ^ -(raw & 1)
-                    else:
-                        delta, pos = read_varint(data, pos - 1)
+                delta: i64 = _SIGNED[low]
+            else:
+                high = data[pos + 1]
+                if high < 0x80 and not low & 1:
+                    pos += 2
+                    delta = _SIGNED[low] + (high << 6)
                 else:
-                    delta = (raw >> 1) ^ -(raw & 1)
-                if delta <= last_delta or delta > self._max_delta:
-                    raise ValueError(
-                        f"a record has the offset delta {delta}, not one above {last_delta} and up to {self._max_delta}"
-                    )
+                    delta, pos = read_varint(data, pos)
+            if delta != expected:
+                self._pass_gap(delta)
 
-                if delta < self._start_delta:  # B7
-                    pos = end
-                    last_delta = delta
-                    left -= 1
-                    if left == 0:
-                        break
-                    continue
-
-                raw = data[pos]
+            low = data[pos]
+            if low == 1:
                 pos += 1
-                if raw >= 0x80:
-                    length, pos = read_varint(data, pos - 1)
-                else:
-                    length = (raw >> 1) ^ -(raw & 1)
-                if length >= 0:
-                    stop = pos + length
-                    if stop > end:
-                        raise ValueError(f"a key of {length} bytes goes beyond its record")
-                    raw_key = data[pos:stop]
-                    pos = stop
-                elif length != -1:
-                    raise ValueError(f"a key has the length {length}")
-
-                raw = data[pos]
-                pos += 1
-                if raw >= 0x80:
-                    byte = data[pos]
-                    if byte < 0x80:
-                        raw = (raw & 0x7F) | (byte << 7)
-                        pos += 1
-                        length = (raw >> 1) ^ -(raw & 1)
-                    else:
-                        length, pos = read_varint(data, pos - 1)
-                else:
-                    length = (raw >> 1) ^ -(raw & 1)
-                if length >= 0:
-                    stop = pos + length
-                    if stop > end:
-                        raise ValueError(f"a value of {length} bytes goes beyond its record")
-                    raw_value = data[pos:stop]
-                    pos = stop
-                elif length != -1:
-                    raise ValueError(f"a value has the length {length}")
-
-                if data[pos] == 0:
+            else:
+                if low < 0x80:
                     pos += 1
+                    stop = pos + _LENGTHS[low]
                 else:
-                    headers, pos = _read_headers(data, pos, end)
-                if pos != end:
-                    raise ValueError(f"a record ends {pos - end} bytes beyond the length it claims")
-                left -= 1
-                break
-            if left == 0 and pos != size:
-                raise ValueError(f"{size - pos} bytes follow the last record")
+                    length, pos = read_varint(data, pos)
+                    stop = pos + length
+                if not pos <= stop <= end:
+                    raise ValueError("a key has a negative length or goes beyond its record")
+                key = data[pos:stop]
+                pos = stop
+
+            low = data[pos]
+            if low == 1:
+                pos += 1
+            else:
+                if low < 0x80:
+                    pos += 1
+                    stop = pos + _LENGTHS[low]
+                else:
+                    high = data[pos + 1]
+                    if high < 0x80:
+                        pos += 2
+                        stop = pos + _LENGTHS[low] + (high << 6)
+                    else:
+                        length, pos = read_varint(data, pos)
+                        stop = pos + length
+                if not pos <= stop <= end:
+                    raise ValueError("a value has a negative length or goes beyond its record")
+                value = data[pos:stop]
+                pos = stop
+
+            # This index also proves that key and value were all there: nothing else compares `end` with the data.
+            if data[pos] == 0:
+                pos += 1
+            else:
+                headers, pos = _read_headers(data, pos, end)
+            if pos != end:
+                raise ValueError("a record's content is not as long as the record says")
+            next_delta = delta + 1
+            if next_delta == self._end_delta and pos != len(data):
+                raise ValueError(f"{len(data) - pos} bytes follow the last record")
         except IndexError:
             raise self._corrupt("the records end too early") from None
         except ValueError as error:
             raise self._corrupt(str(error)) from None
 
-        if delta < self._start_delta:  # all that was left lay below the start
-            self._position = pos
-            self._last_delta = last_delta
-            self._left = 0
-            raise StopIteration
-
         offset = self._base_offset + delta
-        if self._append_time:
-            timestamp = self._append_timestamp
+        record: Record[K, V]
+        if plain:
+            timestamp = self._base_timestamp + time_delta
+            # Without deserializers K and V are `bytes | None`, which a type checker can't know.
+            record = Record(self._context, offset, timestamp, key, value, headers)  # type: ignore[arg-type]
         else:
-            if -self._safe_delta <= timestamp_delta <= self._safe_delta:
-                timestamp = self._base_timestamp + timestamp_delta
-            else:
-                timestamp = wrapping_add(self._base_timestamp, timestamp_delta)
+            record = self._make(offset, time_delta, key, value, headers)
+        self._position = pos
+        self._next_delta = next_delta
+        return record
+
+    def _make(
+        self, offset: i64, time_delta: i64, raw_key: bytes | None, raw_value: bytes | None, headers: Headers
+    ) -> Record[K, V]:
+        """A record that needs more than the usual: the broker's time, an extreme one, deserializers."""
+        if self._append_timestamp is not None:
+            timestamp: i64 = self._append_timestamp
+        else:
+            timestamp = wrapping_add(self._base_timestamp, time_delta)
         key: object = raw_key
-        value: object = raw_value
         if self._key_deserializer is not None and raw_key is not None:
             try:
                 key = self._key_deserializer(raw_key)
             except Exception as error:
                 raise self._undeserializable(offset, "key", error) from error
+        value: object = raw_value
         if self._value_deserializer is not None and raw_value is not None:
             try:
                 value = self._value_deserializer(raw_value)
             except Exception as error:
                 raise self._undeserializable(offset, "value", error) from error
-        self._position = pos
-        self._last_delta = delta
-        self._left = left
-        # The type checker can't see that K is `bytes | None` where there is no deserializer.
         return Record(self._context, offset, timestamp, key, value, headers)  # type: ignore[arg-type]
+
+    def _skip(self, start_delta: i64) -> None:
+        """Passes over the records below `start_delta` without making them (B7)."""
+        data = self._data
+        try:
+            while self._next_delta != self._end_delta:
+                length, pos = read_varint(data, self._position)
+                end = pos + length
+                if length < 0 or end > len(data):
+                    raise ValueError(f"a record claims {length} bytes where {len(data) - pos} are left")
+                _, pos = read_varlong(data, pos + 1)
+                delta, pos = read_varint(data, pos)
+                if delta != self._next_delta:
+                    self._pass_gap(delta)
+                if pos > end:
+                    raise ValueError("a record's content is not as long as the record says")
+                if delta >= start_delta:
+                    return
+                self._position = end
+                self._next_delta = delta + 1
+                if self._next_delta == self._end_delta and end != len(data):
+                    raise ValueError(f"{len(data) - end} bytes follow the last record")
+        except IndexError:
+            raise self._corrupt("the records end too early") from None
+        except ValueError as error:
+            raise self._corrupt(str(error)) from None
+
+    def _pass_gap(self, delta: i64) -> None:
+        """Takes note that the next record's offset is not the expected one: compaction has removed those before it.
+
+        ValueError unless the records left fit between it and the end of the batch. May be called again for the same
+        record, if that turns out to be damaged.
+        """
+        highest = self._max_delta - (self._end_delta - self._next_delta) + 1
+        if not self._next_delta <= delta <= highest:
+            raise ValueError(
+                f"a record's offset delta is {delta}, which is not between {self._next_delta} and {highest}"
+            )
+        self._end_delta += delta - self._next_delta
+        self._next_delta = delta
 
     def _corrupt(self, reason: str) -> CorruptRecordError:
         return CorruptRecordError(
@@ -274,26 +310,38 @@ class RecordIterator(Generic[K, V]):
 
 def _read_headers(data: bytes, pos: i64, end: i64) -> tuple[Headers, i64]:
     """The headers, which start at `pos` with their count, of a record that ends at `end`; the position behind them."""
+    if end > len(data):
+        raise IndexError
     count, pos = read_varint(data, pos)
-    if count < 0 or count > end - pos:
+    if not 0 <= count <= end - pos:
         raise ValueError(f"a record claims {count} headers in {end - pos} bytes")
     headers: list[Header] = []
-    for _ in range(count):
-        length, pos = read_varint(data, pos)
-        stop = pos + length
-        if length < 0 or stop > end:
-            raise ValueError(f"a header's key claims {length} bytes")
+    while count > 0:
+        count -= 1
+        low: i64 = data[pos]
+        if low < 0x80:
+            pos += 1
+            stop = pos + _LENGTHS[low]
+        else:
+            length, pos = read_varint(data, pos)
+            stop = pos + length
+        if not pos <= stop <= end:
+            raise ValueError("a header's key has a negative length or goes beyond its record")
         # What is not UTF-8 is kept as surrogates: a header nobody asked for must not stop a partition.
         key = data[pos:stop].decode("utf-8", "surrogateescape")
-        length, pos = read_varint(data, stop)
-        if length >= 0:
-            stop = pos + length
-            if stop > end:
-                raise ValueError(f"a header's value claims {length} bytes")
-            headers.append((key, data[pos:stop]))
-            pos = stop
-        elif length == -1:
+        low = data[stop]
+        if low == 1:
+            pos = stop + 1
             headers.append((key, None))
+            continue
+        if low < 0x80:
+            pos = stop + 1
+            stop = pos + _LENGTHS[low]
         else:
-            raise ValueError(f"a header's value has the length {length}")
+            length, pos = read_varint(data, stop)
+            stop = pos + length
+        if not pos <= stop <= end:
+            raise ValueError("a header's value has a negative length or goes beyond its record")
+        headers.append((key, data[pos:stop]))
+        pos = stop
     return tuple(headers), pos

@@ -70,7 +70,6 @@ class LegacyBatch:
         data: memoryview,
         topic: str,
         partition: int,
-        *,
         check_crc: bool = True,
         max_decompressed_size: int = MAX_DECOMPRESSED_SIZE,
     ) -> None:

@@ -15,7 +15,7 @@ import datetime as dt
 from collections.abc import Iterable
 from typing import Final, Generic, TypeVar
 
-from dekaf_proto._i64 import i64
+from dekaf_proto._i64 import i64, mypyc_attr
 from dekaf_proto.types import TimestampType, TopicPartition
 
 K = TypeVar("K", covariant=True)
@@ -91,6 +91,7 @@ class BatchContext:
         return BatchContext, (self._topic, self._partition, self._timestamp_type, self._leader_epoch)
 
 
+@mypyc_attr(free_list_len=1)  # in a loop, each record takes the place of the one before it
 class Record(Generic[K, V]):
     """One record of a partition; `K` and `V` are the types of its key and value (`bytes | None` as it comes).
 

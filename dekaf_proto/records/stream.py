@@ -85,14 +85,12 @@ class BatchReader:
         size = _START.size + length
         if size > left:
             raise StopIteration
-        kind = RecordBatch if magic == 2 else LegacyBatch
-        batch = kind(
-            self._data[self._position : self._position + size],
-            self._topic,
-            self._partition,
-            check_crc=self._check_crcs,
-            max_decompressed_size=self._max_decompressed_size,
-        )
+        data = self._data[self._position : self._position + size]
+        batch: Batch
+        if magic == 2:
+            batch = RecordBatch(data, self._topic, self._partition, self._check_crcs, self._max_decompressed_size)
+        else:
+            batch = LegacyBatch(data, self._topic, self._partition, self._check_crcs, self._max_decompressed_size)
         self._position += size
         self._batches_read += 1
         return batch

@@ -39,6 +39,8 @@ from dekaf_proto.wire.values import (
 
 M = TypeVar("M", bound=Message)
 
+MAX_TAG: Final = 0x7FFFFFFF  # Java reads tags into an int, and writes no negative ones
+
 
 class _StructCodec(Codec):
     """A structure; a nullable one has a byte before it that says whether it is there (W17)."""
@@ -69,10 +71,10 @@ class _Step:
     """Reads and writes the next field, or the next few, of a structure."""
 
     def decode(self, reader: Reader, values: list[object]) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # pragma: no cover  # every subclass has its own
 
     def encode(self, out: list[bytes], message: object) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # pragma: no cover  # every subclass has its own
 
 
 class _FixedStep(_Step):
@@ -111,11 +113,15 @@ class _FixedStep(_Step):
             else:
                 out.append(self._pack(*self._get(message)))
         except struct.error:
-            for name, kind in zip(self._names, self._kinds, strict=True):
-                try:
-                    pack(kind, getattr(message, name))
-                except Malformed as e:
-                    raise e.inside(name) from None
+            raise self._misfit(message) from None
+
+    def _misfit(self, message: object) -> Malformed:
+        for name, kind in zip(self._names, self._kinds, strict=True):
+            try:
+                pack(kind, getattr(message, name))
+            except Malformed as e:
+                return e.inside(name)
+        raise AssertionError("they all fit")  # pragma: no cover  # together they would too
 
 
 class _CodecStep(_Step):
@@ -230,6 +236,8 @@ class _Plan:
                 tag = reader.uvarint()
                 if tag <= last:
                     raise Malformed(f"tag {tag} after tag {last}")
+                if tag > MAX_TAG:
+                    raise Malformed(f"tag {tag} exceeds 31 bits")
                 last = tag
                 size = reader.uvarint()
                 start = reader.skip(size)
@@ -240,7 +248,9 @@ class _Plan:
                 name = known.name
                 end = reader.end
                 reader.pos, reader.end = start, start + size
-                setattr(message, name, known.codec.decode(reader))
+                value = known.codec.decode(reader)
+                # A structure that says nothing is none, also where a peer took the trouble to write it.
+                setattr(message, name, known.default if known.empty is not None and value == known.empty else value)
                 reader.pos, reader.end = start + size, end
             except Malformed as e:
                 raise e.inside(name) from None
@@ -279,6 +289,9 @@ class _Plan:
                 raise e.inside(tagged.name) from None
             encoded.append((tagged.tag, b"".join(parts)))
         for unknown in message.unknown_tagged_fields:
+            known = self._known(unknown.tag)
+            if known is not None:
+                raise Malformed(f"tag {unknown.tag} is that of {known.name}", "unknown_tagged_fields")
             encoded.append((unknown.tag, unknown.data))
         if not encoded:
             out.append(b"\0")
@@ -287,8 +300,8 @@ class _Plan:
         out.append(uvarint(len(encoded)))
         last = -1
         for tag, data in encoded:
-            if tag <= last:
-                raise Malformed(f"tag {tag} is given twice or negative", "unknown_tagged_fields")
+            if not last < tag <= MAX_TAG:
+                raise Malformed("a tag is given twice, negative or beyond 31 bits", "unknown_tagged_fields")
             last = tag
             out.append(uvarint(tag))
             out.append(uvarint(len(data)))

@@ -49,6 +49,7 @@ class FrameReader:
     def __init__(self, max_frame_size: int = MAX_FRAME_SIZE) -> None:
         self._max_frame_size = max_frame_size
         self._chunks: deque[bytes] = deque()
+        self._start = 0  # in the first chunk; to cut that down for each of its frames would be quadratic
         self._buffered = 0
         self._size: int | None = None
 
@@ -59,9 +60,10 @@ class FrameReader:
 
     def receive_data(self, data: Buffer) -> None:
         """Takes the next bytes of the stream; a buffer that may change is copied."""
-        if data:
-            self._chunks.append(data if isinstance(data, bytes) else bytes(data))
-            self._buffered += len(data)
+        chunk = data if isinstance(data, bytes) else bytes(data)
+        if chunk:
+            self._chunks.append(chunk)
+            self._buffered += len(chunk)
 
     def next_frame(self) -> bytes | None:
         """The next whole frame without its size, None until more has been received."""
@@ -83,12 +85,14 @@ class FrameReader:
         self._buffered -= size
         parts = []
         while size > 0:
-            chunk = self._chunks.popleft()
-            if len(chunk) > size:
-                self._chunks.appendleft(chunk[size:])
-                chunk = chunk[:size]
-            parts.append(chunk)
-            size -= len(chunk)
+            chunk = self._chunks[0]
+            part = chunk[self._start : self._start + size]
+            self._start += len(part)
+            if self._start == len(chunk):
+                self._chunks.popleft()
+                self._start = 0
+            parts.append(part)
+            size -= len(part)
         return b"".join(parts)
 
 

@@ -63,17 +63,17 @@ def wait_until(what: str, condition: Callable[[], object], timeout: float = 30.0
 
 
 def kafka_version() -> str:
+    """The version of the brokers in this run."""
     return os.environ.get("KAFKA_VERSION") or DEFAULT_VERSION
 
 
-def _script(*command: str, version: str) -> str:
+def _script(*command: str) -> str:
     """The folder that one of the scripts of tests/java prints."""
     for program in ("java", "javac"):
         if shutil.which(program) is None:
             raise Unavailable(f"no {program} here (a real Kafka needs a JDK, 17 or later)")
     done = subprocess.run(
         [JAVA / command[0], *command[1:]],
-        env={**os.environ, "KAFKA_VERSION": version},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -125,12 +125,14 @@ class Consumed:
 
 
 class JavaHelper:
-    """One long-lived JVM with Java's producer, consumer and admin client (tests/java/helper-src)."""
+    """One long-lived JVM with Java's producer, consumer and admin client (tests/java/helper-src).
 
-    def __init__(self, version: str | None = None) -> None:
-        self.version = version or kafka_version()
-        libs = _script("fetch-jars", self.version, version=self.version)
-        classes = _script("build", "helper", version=self.version)
+    They are those of DEFAULT_VERSION, whatever the brokers are.
+    """
+
+    def __init__(self) -> None:
+        libs = _script("fetch-jars", DEFAULT_VERSION)
+        classes = _script("build", "helper")
         self._log = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115  # closed in close()
         command = ["java", "-Xmx256m", *JVM, "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"]
         command += ["-cp", f"{classes}:{libs}/*", "KafkaHelper"]
@@ -188,7 +190,8 @@ class JavaHelper:
 class KafkaCluster:
     """Brokers 1 to `nodes`, each also a controller, on free ports of 127.0.0.1.
 
-    `configs` are further lines of server.properties. `java` is shared between clusters. Topics are not created by
+    `configs` are further lines of server.properties. `version`: of Kafka, by default that in KAFKA_VERSION, or
+    DEFAULT_VERSION. `java` is shared between clusters. Topics are not created by
     themselves, records of any age are kept, and groups do not wait for more members before they start.
     """
 
@@ -200,12 +203,12 @@ class KafkaCluster:
         version: str | None = None,
     ) -> None:
         self.java = java
-        self.version = version or java.version
+        self.version = version or kafka_version()
         self.nodes = range(1, nodes + 1)
         self.configs = dict(configs or {})
         self.ports: dict[int, int] = {}
         self.folder = Path(tempfile.mkdtemp(prefix="dekaf-kafka-"))
-        self._libs = _script("fetch-jars", self.version, version=self.version)
+        self._libs = _script("fetch-jars", self.version)
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         try:
             self._start()
@@ -229,6 +232,8 @@ class KafkaCluster:
         """Ends all brokers, not gently, and removes what they stored."""
         for node in list(self._processes):
             self.kill(node)
+        with contextlib.suppress(JavaError):
+            self._call("forget")
         shutil.rmtree(self.folder, ignore_errors=True)
 
     # -- nodes

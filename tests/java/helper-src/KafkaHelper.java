@@ -70,6 +70,11 @@ public final class KafkaHelper {
         return switch (q.get("op").asText()) {
             case "errors" -> errors();
             case "nodes" -> nodes(q);
+            case "forget" -> {   // a cluster that is no more, else its admin client goes on dialling it
+                Admin a = admins.remove(q.get("bootstrap").asText());
+                if (a != null) a.close(Duration.ZERO);
+                yield done();
+            }
             case "create_topics" -> createTopics(q);
             case "delete_topics" -> { get(admin(q).deleteTopics(strings(q.get("topics"))).all()); yield done(); }
             case "alter_topic" -> alterTopic(q);
