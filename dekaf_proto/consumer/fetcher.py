@@ -2,8 +2,8 @@
 
 One request a broker is on its way at a time, on a connection that nothing else uses. Which partitions it asks for, in
 which order and for how many bytes is decided here, and what a partition's answer means (F1-F5, F16-F24, F27, F30). A
-partition that answered moves to the end of the line, so that none starves the others; one that holds more than its share
-of the memory stays in the session but asks for next to nothing.
+partition that answered moves to the end of the line, so that none starves the others; one that holds more than its
+share of the memory stays in the session but asks for next to nothing.
 
 Nothing here moves a position: that is the application's doing (see `chunk`).
 """
@@ -292,10 +292,13 @@ class Fetcher:
     ) -> None:
         if code in _STALE_METADATA:
             hint = answer.current_leader
-            if hint is not None and code in (ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.FENCED_LEADER_EPOCH):
-                if self._client.cluster.leader_hint(partition.tp, hint.leader_id, hint.leader_epoch, endpoints):
-                    self._metadata.refresh()
-                    return  # the new leader can be asked at once (F27)
+            if (
+                hint is not None
+                and code in (ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.FENCED_LEADER_EPOCH)
+                and self._client.cluster.leader_hint(partition.tp, hint.leader_id, hint.leader_epoch, endpoints)
+            ):
+                self._metadata.refresh()
+                return  # the new leader can be asked at once (F27)
             partition.preferred_replica = -1
             self._metadata.refresh()
             self._rest(partition)

@@ -1,7 +1,7 @@
 """Asks leaders about offsets: the ends of a log, the offset for a time, where an epoch ended (section 4, F26).
 
-`ListOffsets` and `OffsetForLeaderEpoch` go to the leaders only, one request each, side by side; a partition whose leader
-is not known, or that is answered with something that passes, is tried again by who asked.
+`ListOffsets` and `OffsetForLeaderEpoch` go to the leaders only, one request each, side by side; a partition whose
+leader is not known, or that is answered with something that passes, is tried again by who asked.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Lookups:
     def list_offsets(
         self, wanted: Mapping[TopicPartition, int]
     ) -> Flow[dict[TopicPartition, OffsetAndTimestamp | None]]:
-        """For each partition the offset for a time in ms, or for LATEST or EARLIEST; None where there is no such record.
+        """For each partition the offset for a time in ms, for LATEST or EARLIEST; None where there is no such record.
 
         Asks until every partition is answered; raises what waiting does not mend, after all have been asked (O3, O4).
         """

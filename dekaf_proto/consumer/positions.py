@@ -51,11 +51,8 @@ class Positions:
                 self.look_at_leader(partition)
         waiting: dict[PartitionPhase, list[Partition]] = {}
         for partition in self._partitions.values():
-            if partition.phase is not PartitionPhase.FETCHING and partition.phase is not PartitionPhase.FAILED:
-                if partition.resting_until <= self._client.now:
-                    waiting.setdefault(partition.phase, []).append(partition)
-        if not waiting:
-            return
+            if partition.resting_until <= self._client.now:
+                waiting.setdefault(partition.phase, []).append(partition)
         for phase, start in (
             (PartitionPhase.INITIALIZING, self._initialize),
             (PartitionPhase.AWAIT_RESET, self._reset),
