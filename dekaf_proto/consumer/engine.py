@@ -12,7 +12,7 @@ start of each input or call, from the cursors in the run that it is reading.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 from dekaf_proto.client import LEAST_LOADED, Client
 from dekaf_proto.config import ConsumerConfig, OffsetReset
@@ -29,12 +29,13 @@ from dekaf_proto.consumer.arguments import (
     partition_of,
     partitions_of,
 )
-from dekaf_proto.consumer.chunk import Chunk, FetchedRecords, Reading
+from dekaf_proto.consumer.chunk import FetchedRecords, Reading
 from dekaf_proto.consumer.commits import Commits
 from dekaf_proto.consumer.fetcher import Fetcher
+from dekaf_proto.consumer.handout import Bound, Handout
 from dekaf_proto.consumer.lookups import EARLIEST, LATEST, Lookups
 from dekaf_proto.consumer.metrics import ConsumerMetrics, lag_of, snapshot
-from dekaf_proto.consumer.partition import Partition, PartitionPhase
+from dekaf_proto.consumer.partition import Partition
 from dekaf_proto.consumer.positions import Positions
 from dekaf_proto.errors import (
     ClosedError,
@@ -57,18 +58,6 @@ K = TypeVar("K", covariant=True)
 V = TypeVar("V", covariant=True)
 T = TypeVar("T")
 
-#: A run holds at most this part of what may be buffered, so that there is room for more while it is being read.
-RUN_PARTS = 4
-
-
-class Bound:
-    """How far `poll` is to read: the ends of the log as they were when `until_end` was called."""
-
-    def __init__(self, ends: dict[TopicPartition, int]) -> None:
-        self.ends = ends
-        #: Partitions that were assigned later, whose ends are being looked up.
-        self.asked: dict[TopicPartition, Operation[dict[TopicPartition, int]]] = {}
-
 
 class Consumer(Generic[K, V]):
     """The consumer's engine. `seed` makes its random choices, `unix_offset` its Unix time: now + unix_offset."""
@@ -78,9 +67,8 @@ class Consumer(Generic[K, V]):
         self._client = Client(config, seed=seed, unix_offset=unix_offset)
         self._metadata = Metadata(self._client)
         self._partitions: dict[TopicPartition, Partition] = {}
-        #: What the program must be told about a partition, and besides.
+        #: What the program must be told about a partition.
         self._troubles: dict[TopicPartition, Exception] = {}
-        self._failures: list[Exception] = []
         self._lookups = Lookups(self._client, self._metadata)
         self._commits = Commits(self._client, self._metadata, self._partitions)
         self._positions = Positions(self._client, self._metadata, self._partitions, self._lookups, self._commits)
@@ -93,12 +81,8 @@ class Consumer(Generic[K, V]):
         )
         self._fetcher = Fetcher(self._client, self._metadata, self._partitions, reading)
         self._client.on_lost = self._node_lost
-        self._client.on_trouble = self._failures.append
-        #: What the application has in hand: the newest run last.
-        self._runs: list[FetchedRecords[Any, Any]] = []
-        #: Whose turn it is, the longest ago first.
-        self._turn: dict[TopicPartition, None] = {}
-        self._records = 0
+        self._handout = Handout(self._client, self._partitions, self._troubles, self._lookups)
+        self._client.on_trouble = self._handout.failures.append
         self._started = False
         self._told_version = 0
         self._closing: Operation[None] | None = None
@@ -207,7 +191,7 @@ class Consumer(Generic[K, V]):
                 self._positions.look_at_leader(partition)
             if offset is not None:
                 partition.begin_at(offset)
-        self._stop_runs()
+        self._handout.stop()
         self._metadata.want(tp.topic for tp in self._partitions)
 
     def _remove(self, tps: list[TopicPartition]) -> None:
@@ -217,7 +201,7 @@ class Consumer(Generic[K, V]):
             self._client.runner.start("commit of what is given up", self._commits.commit(due), timeout)
         for tp in tps:
             self._partitions.pop(tp).drop()
-        self._stop_runs()
+        self._handout.stop()
         self._metadata.want(tp.topic for tp in self._partitions)
 
     # --------------------------------------------------------------------------------------------------- positions
@@ -257,7 +241,7 @@ class Consumer(Generic[K, V]):
         self._sought(now)
 
     def _sought(self, now: float) -> None:
-        self._stop_runs()
+        self._handout.stop()
         self._advance(now)
 
     def seek_to_timestamp(
@@ -282,7 +266,7 @@ class Consumer(Generic[K, V]):
                 partition = self._partitions.get(tp)
                 if partition is not None and offset is not None and partition.token is tokens[tp]:
                     partition.begin_at(offset.offset)
-            self._stop_runs()
+            self._handout.stop()
 
         return self._start("seek_to_timestamp", flow(), now, timeout)
 
@@ -382,8 +366,7 @@ class Consumer(Generic[K, V]):
         tps = list(self._partitions)
 
         def flow() -> Flow[Bound]:
-            ends = yield from self._end_flow(tps, LATEST)
-            return Bound(ends)
+            return Bound((yield from self._lookups.ends(tps, LATEST)))
 
         self._begin(now)
         return self._start("looking up the end offsets", flow(), now, timeout)
@@ -420,30 +403,27 @@ class Consumer(Generic[K, V]):
         """
         self._begin(now)
         if not more:
-            self._finish()
-        self._collect()
-        failed = self._next_failure()
-        if failed is not None:
-            self._advance(now)
-            return failed
-        run = self._next_run(bound)
-        ended = run is None and bound is not None and self._has_ended(bound)
+            self._handout.finish()
+        self._handout.collect()
+        output = self._handout.next(bound)
         self._advance(now)
-        return EndOfPartition() if ended else run
+        return cast("FetchedRecords[K, V] | Failed | EndOfPartition | None", output)
 
     def wait(self, now: float, timeout: float | None = None, bound: Bound | None = None) -> Operation[bool]:
         """Done as soon as `poll` has something, with True; or when the time is up, with False."""
 
         def flow() -> Flow[bool]:
-            yield Wait(lambda: self._has_output(bound), None if timeout is None else self._client.now + timeout)
-            return self._has_output(bound)
+            yield Wait(lambda: self._handout.has_next(bound), None if timeout is None else self._client.now + timeout)
+            return self._handout.has_next(bound)
 
         self._begin(now)
         return self._start("wait", flow(), now, None)
 
     def metrics(self) -> ConsumerMetrics:
         """A snapshot of what this consumer has done and has in hand."""
-        return snapshot(self._client, self._partitions, self._fetcher, self._commits, self._records, self.config)
+        return snapshot(
+            self._client, self._partitions, self._fetcher, self._commits, self._handout.records, self.config
+        )
 
     def close(self, now: float, timeout: float | None = None) -> Operation[None]:
         """Commits what is finished (in automatic mode), says goodbye and closes every connection, in bounded time.
@@ -457,8 +437,8 @@ class Consumer(Generic[K, V]):
             self._closing = Operation.completed("close", None)
             return self._closing
         self._client.now = now
-        self._collect()
-        self._stop_runs()
+        self._handout.collect()
+        self._handout.stop()
         seconds = self.config.close_timeout_ms / 1000 if timeout is None else timeout
         self._closing = Operation("close")
         self._client.runner.start_background(self._close(now + seconds, self._closing))
@@ -475,7 +455,7 @@ class Consumer(Generic[K, V]):
         if not self._started:
             self._started = True
             self._metadata.start()
-        self._collect()
+        self._handout.collect()
 
     def _start(self, name: str, flow: Flow[T], now: float, timeout: float | None) -> Operation[T]:
         if timeout is None and name != "wait":
@@ -490,7 +470,7 @@ class Consumer(Generic[K, V]):
         if client.closed:
             return
         client.now = now
-        self._collect()
+        self._handout.collect()
         client.runner.run(now)
         if self.closed or not self._started:
             return
@@ -500,109 +480,6 @@ class Consumer(Generic[K, V]):
             self._commits.advance()
             self._fetcher.send()
         client.runner.run(now)
-
-    def _collect(self) -> None:
-        """Reads how far the application is: the only place that looks at the cursors."""
-        for run in self._runs:
-            for chunk in run.chunks:
-                partition = self._partitions.get(chunk.tp)
-                if partition is not None and partition.chunks and partition.chunks[0].is_used_up:
-                    self._records += partition.collect()
-
-    def _finish(self) -> None:
-        """The application has asked for what comes next."""
-        for run in self._runs:
-            run.finish()
-        for partition in self._partitions.values():
-            partition.held_from = None
-
-    def _stop_runs(self) -> None:
-        for run in self._runs:
-            run.stopped = True
-
-    def _next_failure(self) -> Failed | None:
-        if self._failures:
-            return Failed(self._failures.pop(0))
-        for error in self._troubles.values():
-            tps = tuple(tp for tp, other in self._troubles.items() if other is error)
-            for tp in tps:
-                del self._troubles[tp]
-            return Failed(error, tps)
-        return None
-
-    def _next_run(self, bound: Bound | None) -> FetchedRecords[K, V] | None:
-        """Buffered chunks of all partitions in fair order, up to a bound."""
-        limit = max(1, self.config.fetch_max_buffered_bytes // RUN_PARTS)
-        chunks: list[Chunk[Any, Any]] = []
-        bounds: list[int] = []
-        ready = [p for p in self._in_turn() if p.chunks and self._may_hand_out(p, bound)]
-        depth = 0
-        while limit > 0 and ready:
-            for partition in ready:
-                chunks.append(partition.chunks[depth])
-                if bound is not None:
-                    bounds.append(bound.ends[partition.tp])
-                limit -= partition.chunks[depth].size
-                if limit <= 0:
-                    break
-            depth += 1
-            ready = [p for p in ready if len(p.chunks) > depth]
-        self._runs = [run for run in self._runs if not all(c.is_used_up or not c.live for c in run.chunks)]
-        if not chunks:
-            return None
-        for chunk in chunks:  # to the end of the line: the next run begins with somebody else
-            self._turn.pop(chunk.tp, None)
-            self._turn[chunk.tp] = None
-        run = cast("FetchedRecords[K, V]", FetchedRecords(chunks, bounds or None))
-        self._runs.append(run)
-        return run
-
-    def _in_turn(self) -> list[Partition]:
-        """All partitions, those first that were handed out the longest ago."""
-        waited = [partition for tp, partition in self._partitions.items() if tp not in self._turn]
-        return [*waited, *(self._partitions[tp] for tp in self._turn if tp in self._partitions)]
-
-    def _may_hand_out(self, partition: Partition, bound: Bound | None) -> bool:
-        if partition.paused or partition.phase is not PartitionPhase.FETCHING:
-            return False
-        if partition.chunks[-1].position >= partition.chunks[-1].next_offset:
-            return False  # all handed out, not all finished
-        if bound is None:
-            return True
-        end = self._end_of(partition.tp, bound)
-        position = partition.position
-        return end is not None and position is not None and position < end
-
-    def _end_of(self, tp: TopicPartition, bound: Bound) -> int | None:
-        """Where a bound ends; for a partition that was assigned later, where it ended then."""
-        if tp in bound.ends:
-            return bound.ends[tp]
-        asked = bound.asked.get(tp)
-        if asked is None:
-            timeout = self.config.default_api_timeout_ms / 1000
-            bound.asked[tp] = self._client.runner.start("end_offsets", self._end_flow([tp], LATEST), timeout)
-        elif asked.done:
-            del bound.asked[tp]
-            if asked.error is not None:
-                self._failures.append(asked.error)
-            else:
-                bound.ends.update(asked.result())
-        return bound.ends.get(tp)
-
-    def _has_ended(self, bound: Bound) -> bool:
-        for tp, partition in self._partitions.items():
-            end = self._end_of(tp, bound)
-            position = partition.position
-            if not partition.paused and (end is None or position is None or position < end):
-                return False
-        return True
-
-    def _has_output(self, bound: Bound | None) -> bool:
-        if self._troubles or self._failures:
-            return True
-        if any(p.chunks and self._may_hand_out(p, bound) for p in self._partitions.values()):
-            return True
-        return bound is not None and self._has_ended(bound)
 
     def _tell_topic_errors(self) -> None:
         """A topic that is out of reach is said once for each answer that says so (M6)."""
@@ -637,11 +514,7 @@ class Consumer(Generic[K, V]):
         self, name: str, tps: list[TopicPartition], which: int, now: float, timeout: float | None
     ) -> Operation[dict[TopicPartition, int]]:
         self._begin(now)
-        return self._start(name, self._end_flow(tps, which), now, timeout)
-
-    def _end_flow(self, tps: list[TopicPartition], which: int) -> Flow[dict[TopicPartition, int]]:
-        found = yield from self._lookups.list_offsets(dict.fromkeys(tps, which))
-        return {tp: offset.offset if offset is not None else 0 for tp, offset in found.items()}
+        return self._start(name, self._lookups.ends(tps, which), now, timeout)
 
     def _ask_metadata(self, topics: list[str] | None) -> Flow[MetadataResponse]:
         """One question about topics, tried again while the failure is one that passes."""

@@ -108,6 +108,11 @@ class Lookups:
             problem = next(iter(outcome.passing.values()), None)
             yield Sleep(self._client.backoff(failures), problem or self._metadata.last_error)
 
+    def ends(self, tps: list[TopicPartition], which: int) -> Flow[dict[TopicPartition, int]]:
+        """The first offsets (EARLIEST) or the ends (LATEST) of logs, asked for until there is an answer."""
+        found = yield from self.list_offsets(dict.fromkeys(tps, which))
+        return {tp: offset.offset if offset is not None else 0 for tp, offset in found.items()}
+
     def ask_offsets(self, wanted: Mapping[TopicPartition, int]) -> Flow[Outcome]:
         """One round of ListOffsets."""
         result: Outcome = yield from self._ask_leaders(wanted, self._ask_offsets_of)
