@@ -2,7 +2,8 @@
 
 `engine.Consumer` is the whole of it to a driver. Behind it, each with its own table or flows: `partition` (where each
 partition stands), `positions` (finding out), `fetcher` and `session` (fetching), `chunk` (what was fetched, on its way
-to the application) and `handout` (what it is given when), `commits` (offsets of the group), `lookups` (questions to leaders).
+to the application) and `handout` (what it is given when), `commits` (offsets of the group), `lookups` (questions to
+leaders).
 """
 
 from dekaf_proto.consumer.batch import Batch

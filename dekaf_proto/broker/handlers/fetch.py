@@ -118,6 +118,8 @@ class _Fetch:
         )
         if version >= 12 and asked.last_fetched_epoch >= 0:
             epoch, end_offset = log.end_of_epoch(asked.last_fetched_epoch)
+            if epoch < 0:
+                return self._failed(asked, ErrorCode.OFFSET_OUT_OF_RANGE)  # newer than everything in the log
             if epoch < asked.last_fetched_epoch or end_offset < asked.fetch_offset:
                 data.diverging_epoch = EpochEndOffset(epoch, end_offset)
                 return data
