@@ -154,8 +154,7 @@ class Network:
 
     def bootstrap_servers(self) -> list[str]:
         """`host:port` of each node of the first broker, as it advertises them."""
-        endpoints = [self.broker.cluster.endpoint(node) for node in self.broker.nodes]
-        return ["{}:{}".format(*endpoint) for endpoint in endpoints if endpoint is not None]
+        return ["{}:{}".format(*self.broker.cluster.endpoint(node)) for node in self.broker.nodes]
 
     # ------------------------------------------------------------------------------------------------------ faults
 

@@ -113,11 +113,9 @@ class Cluster:
         """Who is named as controller; -1 if nobody lives."""
         return min(self.alive(), default=-1)
 
-    def endpoint(self, number: int) -> tuple[str, int] | None:
-        """The host and port that a living node advertises."""
-        node = self.nodes.get(number)
-        if node is None or not node.alive:
-            return None
+    def endpoint(self, number: int) -> tuple[str, int]:
+        """The host and port that a node advertises."""
+        node = self.nodes[number]
         return node.host, node.address.port if node.address is not None else node.port
 
     # -------------------------------------------------------------------------------------------------------- topics

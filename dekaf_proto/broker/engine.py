@@ -31,9 +31,9 @@ from dekaf_proto.events import Address, BrokerEffect, Disconnect, Listen, Send
 from dekaf_proto.messages import ApiKey
 from dekaf_proto.messages.header import RequestHeader
 from dekaf_proto.wire import FrameReader, decode_request, encode_response
-from dekaf_proto.wire.schema import Request, Response
+from dekaf_proto.wire.schema import Message, Request, Response
 
-R = TypeVar("R", bound="Request[Response]")
+M = TypeVar("M", bound=Message)
 
 MAX_REQUEST_SIZE: Final = 104_857_600  # socket.request.max.bytes
 _FOREVER: Final = float("inf")
@@ -208,7 +208,7 @@ class Broker(InProcess):
         """The open connections, of one node or all."""
         return [found.number for found in self._connections.values() if node in (None, found.node.number)]
 
-    def requests_of(self, cls: type[R], node: int | None = None) -> list[R]:
+    def requests_of(self, cls: type[M], node: int | None = None) -> list[M]:
         """The requests of a class among `requests`, to one node or all."""
         return [
             received.request
@@ -355,8 +355,8 @@ class Broker(InProcess):
             self._disconnect(connection)
 
     def _disconnect(self, connection: _Connection) -> None:
-        if self._connections.pop(connection.number, None) is not None:
-            self._effects.append(Disconnect(connection.number))
+        del self._connections[connection.number]
+        self._effects.append(Disconnect(connection.number))
 
     def _idle_deadline(self, connection: _Connection) -> float:
         return _FOREVER if self._max_idle is None else connection.last_active + self._max_idle

@@ -22,7 +22,7 @@ request; one with an error only if the error was given to something. After `time
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from dekaf_proto.errors import ErrorCode
@@ -33,7 +33,7 @@ from dekaf_proto.wire.schema import Request, Response
 When = Literal["before", "after"]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, kw_only=True)
 class Fault:
     """One fault; see the module for its effects. `hits` counts the requests that had it."""
 
@@ -96,9 +96,22 @@ class Faults:
     ) -> Fault:
         """Orders a fault for the next `times` requests (None: all) of `api` to `node` for which `when` is true."""
         fault = Fault(
-            api, node, times, when, topic, partition, error, top_error, throttle_time_ms, alter, delay, drop, silent,
-            truncate, reply,
-        )  # fmt: skip
+            api=api,
+            node=node,
+            times=times,
+            when=when,
+            topic=topic,
+            partition=partition,
+            error=error,
+            top_error=top_error,
+            throttle_time_ms=throttle_time_ms,
+            alter=alter,
+            delay=delay,
+            drop=drop,
+            silent=silent,
+            truncate=truncate,
+            reply=reply,
+        )
         self._faults.append(fault)
         return fault
 
@@ -140,8 +153,6 @@ class ArmedFaults:
             if fault.error is None or fault.topic not in (None, topic) or fault.partition not in (None, partition):
                 continue
             if fault not in self._counted:
-                if fault.spent:
-                    continue  # another request, answered before this one, was the last
                 self._counted.append(fault)
                 fault.hits += 1
             return fault.error
@@ -155,6 +166,3 @@ class ArmedFaults:
             if fault.alter is not None:
                 response = fault.alter(request, response)
         return response
-
-
-assert len(fields(Fault)) == 16  # `Faults.add` passes them by position

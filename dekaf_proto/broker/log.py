@@ -242,8 +242,8 @@ class PartitionLog:
         return [a for a in self.aborted if a.last_offset >= offset and a.first_offset < next_offset]
 
     def at_or_after(self, timestamp: int) -> TimestampedOffset | None:
-        """The first record with at least this timestamp (ms)."""
-        for batch, record in self._data_records():
+        """The first record with at least this timestamp (ms); as in Kafka it may be a control record."""
+        for batch, record in self._records():
             if record.timestamp >= timestamp:
                 return TimestampedOffset(record.timestamp, record.offset, batch.leader_epoch)
         return None
@@ -251,7 +251,7 @@ class PartitionLog:
     def max_timestamp(self) -> TimestampedOffset | None:
         """The first of the records with the highest timestamp."""
         best: TimestampedOffset | None = None
-        for batch, record in self._data_records():
+        for batch, record in self._records():
             if best is None or record.timestamp > best.timestamp:
                 best = TimestampedOffset(record.timestamp, record.offset, batch.leader_epoch)
         return best if best is not None and best.timestamp != _NO_TIMESTAMP else None
@@ -278,10 +278,8 @@ class PartitionLog:
         for index in range(first, len(self.batches)):
             yield self.batches[index]
 
-    def _data_records(self) -> Iterator[tuple[StoredBatch, AnyRecord]]:
+    def _records(self) -> Iterator[tuple[StoredBatch, AnyRecord]]:
         for batch in self._from(self.start_offset):
-            if batch.magic == 2 and len(batch.data) > 22 and batch.data[22] & CONTROL_BIT:
-                continue
             for record in batch.records():
                 if record.offset >= self.start_offset:
                     yield batch, record

@@ -128,7 +128,7 @@ class _Fetch:
             version >= 11
             and node == partition.leader
             and preferred not in (None, node)
-            and self.exchange.cluster.endpoint(preferred) is not None
+            and preferred in self.exchange.cluster.alive()
         ):
             data.preferred_read_replica = preferred
             return data
@@ -192,9 +192,9 @@ def _is_news(data: PartitionData, told: Answered) -> bool:
 
 def _endpoints(cluster: Cluster, results: list[tuple[Key, PartitionData]]) -> list[NodeEndpoint]:
     leaders = {data.current_leader.leader_id: None for _, data in results if data.current_leader is not None}
-    found = []
-    for number in leaders:
-        endpoint = cluster.endpoint(number)
-        if endpoint is not None:
-            found.append(NodeEndpoint(number, *endpoint, cluster.nodes[number].rack))
-    return found
+    alive = cluster.alive()
+    return [
+        NodeEndpoint(number, *cluster.endpoint(number), cluster.nodes[number].rack)
+        for number in leaders
+        if number in alive
+    ]

@@ -30,10 +30,8 @@ def _find(exchange: Exchange, key: str, key_type: int) -> Coordinator:
     error = exchange.faults.error(key)
     if not error and key_type not in (_GROUP, _TRANSACTION):
         error = ErrorCode.INVALID_REQUEST
-    number = exchange.cluster.coordinator(key)
-    endpoint = None if number is None else exchange.cluster.endpoint(number)
-    if not error and endpoint is None:
-        error = ErrorCode.COORDINATOR_NOT_AVAILABLE
-    if error or number is None or endpoint is None:
+    if error:
         return Coordinator(key, -1, "", -1, error, error.name)
-    return Coordinator(key, number, *endpoint, error_message=None)
+    number = exchange.cluster.coordinator(key)
+    assert number is not None  # at least the node that was asked is alive
+    return Coordinator(key, number, *exchange.cluster.endpoint(number), error_message=None)

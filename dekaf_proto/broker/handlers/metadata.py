@@ -25,11 +25,10 @@ def metadata(exchange: Exchange, request: MetadataRequest) -> MetadataResponse:
     else:
         allowed = exchange.version < 4 or request.allow_auto_topic_creation
         topics = [_find(exchange, asked, allowed) for asked in request.topics]
-    brokers = []
-    for number in cluster.alive():
-        endpoint = cluster.endpoint(number)
-        assert endpoint is not None
-        brokers.append(MetadataResponseBroker(number, *endpoint, rack=cluster.nodes[number].rack))
+    brokers = [
+        MetadataResponseBroker(number, *cluster.endpoint(number), rack=cluster.nodes[number].rack)
+        for number in cluster.alive()
+    ]
     return MetadataResponse(
         brokers=brokers, cluster_id=cluster.cluster_id, controller_id=cluster.controller(), topics=topics
     )
