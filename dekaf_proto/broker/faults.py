@@ -15,8 +15,9 @@
     truncate=        only so many bytes of the frame are sent, then the connection is closed
     reply=           these bytes are sent instead of the frame, whatever they are
 
-A request takes what all the faults that match it say, in the order in which they were added. A fault counts once a
-request; one with an error only if the error was given to something. After `times` it is spent.
+A request takes what all the faults say that match it when it arrives, in the order in which they were added: one that
+waits already is not touched. A fault counts once a request; one with an error only if the error was given to something.
+After `times` it is spent. ApiVersions in a version that is not offered is answered without a look at the faults.
 """
 
 from __future__ import annotations
