@@ -141,8 +141,8 @@ class Client:
                 self._ready(node)
             elif isinstance(event, ConnectionClosed):
                 self._broken(node, event.error)
-            if node.connection is connection and (more := connection.data_to_send()):
-                self._send(node, more)
+        if node.connection is connection and (more := connection.data_to_send()):
+            self._send(node, more)  # the negotiation's next question (W21)
         return happened
 
     def disconnected(self, conn: int, error: str, now: float) -> None:
