@@ -71,6 +71,8 @@ class Ready:
 
     finalized_features: dict[str, int]
     finalized_features_epoch: int
+    #: For how long the broker wants to be left alone (W31).
+    throttle_time_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +193,8 @@ class BrokerConnection:
 
     def receive_data(self, data: Buffer) -> None:
         """Takes the next bytes from the broker."""
-        self._frames.receive_data(data)
+        if self.state is State.NEGOTIATING or self.state is State.READY:
+            self._frames.receive_data(data)
 
     def close(self) -> None:
         """The connection was closed, by whichever end."""
@@ -255,7 +258,7 @@ class BrokerConnection:
         if code == ErrorCode.UNSUPPORTED_VERSION and asked > 0:
             reported = [api.max_version for api in response.api_keys if api.api_key == ApiVersionsRequest.API_KEY]
             self._move(Input.RETRY)
-            self._ask_versions(min(asked - 1, reported[0]) if reported else 0)
+            self._ask_versions(max(0, min(asked - 1, *reported)) if reported else 0)
             return None
         if code != ErrorCode.NONE:
             self._error = ErrorCode.of(code).exception(code, "in answer to ApiVersions")
@@ -264,4 +267,6 @@ class BrokerConnection:
         self._versions = {api.api_key: (api.min_version, api.max_version) for api in response.api_keys}
         self._move(Input.VERSIONS)
         features = {f.name: f.max_version_level for f in response.finalized_features}
-        return Ready(features, response.finalized_features_epoch)
+        # Before version 2 the broker has waited itself.
+        throttle_ms = response.throttle_time_ms if asked >= 2 else 0
+        return Ready(features, response.finalized_features_epoch, throttle_ms)
