@@ -25,6 +25,10 @@ COMPILED_MODULES = [
     "dekaf_proto/records/batch.py",
     "dekaf_proto/records/builder.py",
     "dekaf_proto/records/stream.py",
+    "dekaf_proto/records/isolation.py",
+    "dekaf_proto/records/control.py",
+    "dekaf_proto/records/legacy.py",
+    "dekaf_proto/consumer/chunk.py",
     "dekaf_proto/wire/values.py",
     "dekaf_proto/wire/codec.py",
 ]

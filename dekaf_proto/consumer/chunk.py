@@ -21,10 +21,10 @@ from collections.abc import Sequence
 from typing import Final, Generic, TypeVar, cast
 
 from dekaf_proto._i64 import i64
-from dekaf_proto.records.isolation import JudgedBatches, TransactionFilter, Visibility
+from dekaf_proto.records.isolation import TransactionFilter, Visibility
 from dekaf_proto.records.iterator import Deserializer, RecordIterator
 from dekaf_proto.records.record import Record
-from dekaf_proto.records.stream import BatchReader
+from dekaf_proto.records.stream import Batch, BatchReader
 from dekaf_proto.types import IsolationLevel, TopicPartition
 
 K = TypeVar("K", covariant=True)
@@ -113,16 +113,15 @@ class Chunk(Generic[K, V]):
         self.handed_out: i64 = 0
         self._reading: Final = reading
         self._ownership: Final = ownership
-        self._batches: Final = JudgedBatches(
-            BatchReader(
-                data,
-                tp.topic,
-                tp.partition,
-                check_crcs=reading.check_crcs,
-                max_decompressed_size=reading.max_decompressed_size,
-            ),
-            TransactionFilter(reading.isolation_level, aborted),
+        self._batches: Final = BatchReader(
+            data,
+            tp.topic,
+            tp.partition,
+            check_crcs=reading.check_crcs,
+            max_decompressed_size=reading.max_decompressed_size,
         )
+        self._filter: Final = TransactionFilter(reading.isolation_level, aborted)
+        self._batch: Batch | None = None  # read, but not yet judged or opened
         self._records: RecordIterator[K, V] | None = None
         self._batch_end: i64 = start
         self._kept_back: Record[K, V] | None = None
@@ -172,16 +171,20 @@ class Chunk(Generic[K, V]):
         if self.position >= self.next_offset:
             return False
         while True:
-            try:
-                batch, visibility = self._batches.__next__()
-            except StopIteration:
-                self.position = self.next_offset
-                return False
+            batch = self._batch
+            if batch is None:
+                try:
+                    batch = self._batches.__next__()
+                except StopIteration:
+                    self.position = self.next_offset
+                    return False
+                self._batch = batch  # until it is opened: what raises here has to raise again
             end: i64 = batch.next_offset
-            if end <= self.position:
-                continue  # wholly before what was asked for
-            if visibility is not Visibility.RECORDS:
-                self.position = end
+            visibility = self._filter.judge(batch)
+            if visibility is not Visibility.RECORDS or end <= self.position:
+                self._batch = None
+                if end > self.position:
+                    self.position = end
                 continue
             epoch = batch.leader_epoch
             self.leader_epoch = -1 if epoch is None else epoch
@@ -198,6 +201,7 @@ class Chunk(Generic[K, V]):
                 ),
             )
             self._batch_end = end
+            self._batch = None
             return True
 
 

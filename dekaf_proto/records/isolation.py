@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from enum import Enum
+from typing import NamedTuple
 
 from dekaf_proto.records.control import ControlType
 from dekaf_proto.records.stream import Batch
@@ -24,6 +25,13 @@ class Visibility(Enum):
     RECORDS = "records"  # hand out its records
     CONTROL = "control"  # pass over it: it holds a control record
     ABORTED = "aborted"  # pass over it: its transaction was aborted
+
+
+class JudgedBatch(NamedTuple):
+    """A batch, and what a reader does with it."""
+
+    batch: Batch
+    visibility: Visibility
 
 
 class TransactionFilter:
@@ -75,13 +83,13 @@ class JudgedBatches:
     def __iter__(self) -> JudgedBatches:
         return self
 
-    def __next__(self) -> tuple[Batch, Visibility]:
+    def __next__(self) -> JudgedBatch:
         if self._pending is None:
             self._pending = next(self._batches)
         batch = self._pending
         visibility = self._filter.judge(batch)
         self._pending = None
-        return batch, visibility
+        return JudgedBatch(batch, visibility)
 
 
 def judge_batches(
