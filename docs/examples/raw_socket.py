@@ -23,7 +23,7 @@ class Broker:
 
     def __init__(self, host: str, port: int) -> None:
         self.socket = socket.create_connection((host, port))
-        self.versions: dict[int, int] = {m.ApiKey.API_VERSIONS: 3}
+        self.versions = dict.fromkeys([18], 3)  # ApiVersions itself
         self.versions = {api.api_key: api.max_version for api in self.ask(m.ApiVersionsRequest("raw", "1")).api_keys}
 
     def ask(self, request: Request[R], limit: int = 99) -> R:
@@ -57,12 +57,8 @@ def commit(broker: Broker, group: str, topic: str, ends: dict[int, int]) -> dict
     assert all(answer.error_code == 0 for answer in broker.ask(request, limit=9).topics[0].partitions)
     wanted = offset_fetch.OffsetFetchRequestTopics(topic, partition_indexes=list(ends))
     groups = [offset_fetch.OffsetFetchRequestGroup(group, topics=[wanted])]
-    found = broker.ask(m.OffsetFetchRequest(groups=groups), limit=9).groups[0].topics[0]
-    return {p.partition_index: p.committed_offset for p in found.partitions}
-
-
-def shown(data: bytes | None) -> str | None:
-    return None if data is None else data.hex()
+    found = broker.ask(m.OffsetFetchRequest(groups=groups), limit=9).groups[0].topics[0].partitions
+    return {p.partition_index: p.committed_offset for p in found}
 
 
 def main(address: str, topic: str, group: str | None = None) -> None:
@@ -73,8 +69,7 @@ def main(address: str, topic: str, group: str | None = None) -> None:
     ends = {p.partition_index: p.offset for p in broker.ask(request).topics[0].partitions}
     for partition in sorted(ends):
         for r in read(broker, topic, partition, ends[partition]):
-            headers = [[name, shown(value)] for name, value in r.headers]
-            print(json.dumps([r.partition, r.offset, r.timestamp, shown(r.key), shown(r.value), headers]))
+            print(json.dumps([r.partition, r.offset, r.timestamp, r.key, r.value, r.headers], default=bytes.hex))
     if group:
         print("committed", json.dumps(commit(broker, group, topic, ends)), file=sys.stderr)
 
