@@ -371,10 +371,9 @@ def _encode_headers(headers: Sequence[Header]) -> bytes:
     parts = [encode_varint(len(headers))]
     for name, content in headers:
         try:
-            # As the reader makes it: bytes that were no UTF-8 become the same bytes again.
-            key = name.encode("utf-8", "surrogateescape")
+            key = name.encode()
         except UnicodeEncodeError:
-            raise EncodeError("record", "headers", "a key has characters that are not Unicode's") from None
+            key = _encode_escaped(name)
         length = len(key)
         parts.append(SMALL_VARINTS[length << 1] if length < SMALL else encode_varint(length))
         parts.append(key)
@@ -385,3 +384,11 @@ def _encode_headers(headers: Sequence[Header]) -> bytes:
             parts.append(SMALL_VARINTS[length << 1] if length < SMALL else encode_varint(length))
             parts.append(content)
     return b"".join(parts)
+
+
+def _encode_escaped(name: str) -> bytes:
+    """A header's key as the reader makes it of bytes that are no UTF-8: they become the same bytes again."""
+    try:
+        return name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise EncodeError("record", "headers", "a key has characters that are not Unicode's") from None
