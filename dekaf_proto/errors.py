@@ -253,6 +253,7 @@ class DeserializationError(KafkaError):
         self.next_offset = offset + 1
         self.field = field
         self.cause = cause
+        self.__cause__ = cause  # a compiled `raise ... from` does not set it
 
     def __str__(self) -> str:
         # Not the cause's text: it may show the data.

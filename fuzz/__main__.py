@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import importlib
 import importlib.util
+import re
 import subprocess
 import sys
 import tempfile
@@ -50,17 +51,15 @@ def main(arguments: list[str]) -> int:
     for target in [options.target] if options.target else TARGETS:
         began = time.monotonic()
         run = with_atheris if runner == "atheris" else with_mutations
-        error = run(target, options.inputs, options.seed, options.keep)
+        passed, result = run(target, options.inputs, options.seed, options.keep)
         seconds = time.monotonic() - began
-        print(
-            f"{target}: {error or f'{options.inputs} inputs passed'} ({runner}, seed {options.seed}, {seconds:.0f} s)"
-        )
-        failed += error is not None
+        print(f"{target}: {result} ({runner}, seed {options.seed}, {seconds:.0f} s)", flush=True)
+        failed += not passed
     return 1 if failed else 0
 
 
-def with_mutations(target: str, inputs: int, seed: int, keep: Path | None) -> str | None:
-    """Runs a target with inputs from `mutations`; says what went wrong."""
+def with_mutations(target: str, inputs: int, seed: int, keep: Path | None) -> tuple[bool, str]:
+    """Runs a target with inputs from `mutations`; whether all passed, and how that is said."""
     module = importlib.import_module(f"fuzz.{target}")
     try:
         mutations.run(module.fuzz_one, list(module.seeds()), inputs, seed)
@@ -68,12 +67,12 @@ def with_mutations(target: str, inputs: int, seed: int, keep: Path | None) -> st
         traceback.print_exception(e.__cause__)
         path = Path(f"fuzz-{target}-{hashlib.sha256(e.data).hexdigest()[:12]}")
         path.write_bytes(e.data)
-        return f"FAILED at {e}, which is in {path}"
-    return None
+        return False, f"FAILED at {e}, which is in {path}"
+    return True, f"{inputs} inputs passed"
 
 
-def with_atheris(target: str, inputs: int, seed: int, keep: Path | None) -> str | None:
-    """Runs a target under atheris, from the same corpus."""
+def with_atheris(target: str, inputs: int, seed: int, keep: Path | None) -> tuple[bool, str]:
+    """Runs a target under atheris, from the same corpus; likewise."""
     with tempfile.TemporaryDirectory(prefix="dekaf-fuzz-") as folder:
         corpus = Path(folder)
         for data in importlib.import_module(f"fuzz.{target}").seeds():
@@ -93,8 +92,11 @@ def with_atheris(target: str, inputs: int, seed: int, keep: Path | None) -> str 
         )
     if done.returncode:
         print(done.stdout[-3000:], done.stderr[-6000:], sep="\n")
-        return f"FAILED with exit code {done.returncode}"
-    return None
+        return False, f"FAILED with exit code {done.returncode}"
+    # What was done, not what was asked for: a run that ended early must not pass for a whole one.
+    counted = re.search(r"^Done (\d+) ", done.stderr, re.MULTILINE)
+    number = int(counted[1]) if counted else 0
+    return number >= inputs, f"{number} inputs passed" if number >= inputs else f"FAILED after {number} of {inputs}"
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ def golden_messages() -> Iterator[tuple[str, int, bytes]]:
             yield line["api"] + SUFFIX[line["kind"]], line["version"], bytes.fromhex(line["hex"])
 
 
-def golden_records(longest: int = 3000) -> Iterator[bytes]:
-    """Logs of valid batches, and of those that somebody has already damaged."""
+def golden_records(longest: int = 3000) -> Iterator[tuple[bool, bytes]]:
+    """Logs of batches, and whether they are valid: somebody has already damaged the others."""
     with lzma.open(GOLDEN / "records.jsonl.xz", "rt", encoding="utf-8") as lines:
         for line in map(json.loads, lines):
             if len(line["hex"]) <= 2 * longest:
-                yield bytes.fromhex(line["hex"])
+                yield line["kind"] == "valid", bytes.fromhex(line["hex"])

@@ -70,5 +70,13 @@ def decode_or_none(cls: type[Response], version: int, frame: bytes) -> Response 
 def seeds() -> Iterator[bytes]:
     index = {(cls.__name__, version): n for n, (cls, version) in enumerate(CHOICES)}
     for name, version, body in golden_messages():
+        start = index[name, version].to_bytes(2, "big")
         if len(body) < 1000:
-            yield index[name, version].to_bytes(2, "big") + body
+            yield start + body
+        cls = CHOICES[index[name, version]][0]
+        if cls.VERSIONS.is_flexible(version) and body.endswith(b"\0") and len(body) < 100:
+            # In place of no tagged field one that Java never writes: of a tag that is known or not, of the highest
+            # tag and the next one, empty or with bytes of which much is the default of a structure.
+            for tag in ("00", "01", "02", "ffffffff07", "8080808008"):
+                for data in ("00", "0d" + "ff" * 12 + "00", "09" + "ff" * 8 + "00"):
+                    yield start + body[:-1] + bytes.fromhex("01" + tag + data)

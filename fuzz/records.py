@@ -23,6 +23,7 @@ LIMIT = 1 << 16
 CHECK_CRCS = 0x01
 FIX_CRCS = 0x02  # else hardly anything gets past the checksum
 WRAP = 0x04  # the input is the records of one batch: to be compressed, and given a header
+FIT_LENGTH = 0x08  # the input is one batch, whatever it says of its length: bytes can come and go
 CODEC_SHIFT = 4
 
 _HEADER = struct.Struct(">qiibIhiqqqhii")
@@ -34,6 +35,8 @@ def fuzz_one(data: bytes) -> None:
     log = data[1:]
     if mode & WRAP:
         log = wrapped(log, Codec((mode >> CODEC_SHIFT) % len(Codec)))
+    elif mode & FIT_LENGTH:
+        log = log[:8] + (len(log) - 12).to_bytes(4, "big") + log[12:] if len(log) > 12 else log
     if mode & FIX_CRCS:
         log = with_right_crcs(log)
     check = bool(mode & CHECK_CRCS)
@@ -148,9 +151,21 @@ def with_right_crcs(log: bytes) -> bytes:
     return bytes(fixed)
 
 
+#: Modes in which a change gets past length and checksum.
+DEEP = (CHECK_CRCS | FIX_CRCS | FIT_LENGTH, CHECK_CRCS | FIX_CRCS, FIT_LENGTH, 0)
+
+
 def seeds() -> Iterator[bytes]:
-    for number, log in enumerate(golden_records()):
-        yield bytes([(CHECK_CRCS, FIX_CRCS, CHECK_CRCS | FIX_CRCS, 0)[number % 4]]) + log
-        if len(log) > _HEADER.size and log[16] == 2 and log[22] & 7 == 0:
-            mode = WRAP | number % len(Codec) << CODEC_SHIFT
-            yield bytes([mode]) + log[60:]  # the last byte of the count, then the records
+    damaged = 0
+    for valid, log in golden_records():
+        if valid:
+            yield from (bytes([mode]) + log for mode in DEEP)
+            yield bytes([CHECK_CRCS]) + log
+            if len(log) > _HEADER.size and log[16] == 2 and log[22] & 7 == 0:
+                for codec in Codec:  # the last byte of the count, then the records
+                    yield bytes([WRAP | codec << CODEC_SHIFT]) + log[60:]
+            continue
+        # Damaged ones reach what refuses them; in full number they would leave little time for anything else.
+        damaged += 1
+        if damaged % 4 == 0:
+            yield bytes([DEEP[damaged // 4 % len(DEEP)]]) + log

@@ -142,11 +142,11 @@ def compare_header(batch: Batch, expected: dict[str, Any], failed: bool) -> list
     if not failed:
         actual["baseOffset"] = batch.base_offset  # of a compressed set: by its messages
         control = batch.control_record() if batch.is_control else None
-        if control is not None:
+        if control is not None and expected["records"]:
             java = expected["records"][0]
             # Java has names for all types and an exception for a marker's value that it can't read.
             if control.type.name in ("ABORT", "COMMIT") or java["controlType"] in ("ABORT", "COMMIT"):
-                epoch = java["coordinatorEpoch"]
+                epoch = java.get("coordinatorEpoch")
                 if (control.type.name, control.coordinator_epoch) != (
                     java["controlType"],
                     None if isinstance(epoch, str) else epoch,

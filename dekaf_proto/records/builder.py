@@ -40,15 +40,15 @@ _NULL: Final = b"\x01"  # the length -1
 _ZERO: Final = b"\x00"
 _FAR_AWAY: Final = 1 << 70  # no timestamp is near it
 _MIN_RECORD_SIZE: Final = 7
-_ESTIMATE_MARGIN: Final = 1.05  # compressed sizes are guessed a little high (Java's factor)
+_ESTIMATE_MARGIN: Final = 1.05  # compressed sizes are guessed a little high
 _MAX_RECORD_OVERHEAD: Final = 5 + 1 + 10 + 5 + 5 + 5 + 5  # length, attributes, two deltas, key, value, header count
 
 
 class CompressionRatioEstimator:
     """Guesses how well the next batch will compress, from those before it. One for each topic and codec.
 
-    A worse ratio than expected is believed faster than a better one, as in Java's producer: a batch that turns out too
-    large is refused, one that turns out small only costs a little.
+    A worse ratio than expected is believed at once, a better one bit by bit: a batch that turns out too large may be
+    refused, one that turns out small only costs a little.
     """
 
     __slots__ = ("ratio",)
@@ -59,9 +59,9 @@ class CompressionRatioEstimator:
     def observe(self, ratio: float) -> None:
         """Takes note of a finished batch's `compression_ratio`."""
         if ratio > self.ratio:
-            self.ratio = max(self.ratio + 0.05, ratio)
+            self.ratio = ratio
         else:
-            self.ratio = max(self.ratio - 0.005, ratio)
+            self.ratio += (ratio - self.ratio) / 8
 
 
 class BatchBuilder:
@@ -371,10 +371,9 @@ def _encode_headers(headers: Sequence[Header]) -> bytes:
     parts = [encode_varint(len(headers))]
     for name, content in headers:
         try:
-            # As the reader makes it: bytes that were no UTF-8 become the same bytes again.
-            key = name.encode("utf-8", "surrogateescape")
+            key = name.encode()
         except UnicodeEncodeError:
-            raise EncodeError("record", "headers", "a key has characters that are not Unicode's") from None
+            key = _encode_escaped(name)
         length = len(key)
         parts.append(SMALL_VARINTS[length << 1] if length < SMALL else encode_varint(length))
         parts.append(key)
@@ -385,3 +384,11 @@ def _encode_headers(headers: Sequence[Header]) -> bytes:
             parts.append(SMALL_VARINTS[length << 1] if length < SMALL else encode_varint(length))
             parts.append(content)
     return b"".join(parts)
+
+
+def _encode_escaped(name: str) -> bytes:
+    """A header's key as the reader makes it of bytes that are no UTF-8: they become the same bytes again."""
+    try:
+        return name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise EncodeError("record", "headers", "a key has characters that are not Unicode's") from None

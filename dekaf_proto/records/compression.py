@@ -52,6 +52,7 @@ _XERIAL_HEADER: Final = _XERIAL_MAGIC + b"\x00\x00\x00\x01\x00\x00\x00\x01"  # v
 _XERIAL_CHUNK: Final = 32 * 1024  # what Java's stream writes
 _SNAPPY_MAX_RATIO: Final = 32  # three bytes can copy 64
 _LZ4_MAGIC: Final = b"\x04\x22\x4d\x18"
+_MARK: Final = b"\xa7\x13unused\x9e"
 _FIRST_GUESS: Final = 64 * 1024
 
 
@@ -117,10 +118,9 @@ def _beyond(limit: int) -> str:
 
 
 def _grow(codec: Codec, decompress_into: Callable[[Buffer, bytearray], int], data: Buffer, limit: int) -> bytes:
-    """Decompresses into a buffer that starts small and grows to the limit.
+    """Decompresses into a buffer that starts small and grows to the limit, but only when it was filled to the end.
 
-    The library's error says nothing certain about its reason, so a failure means "try a larger buffer" until none is
-    left; for damaged data that repeats the work a few times.
+    That is seen by a mark at its end, since the library's error does not promise to tell "no room" from "damaged".
     """
     import cramjam
 
@@ -128,13 +128,14 @@ def _grow(codec: Codec, decompress_into: Callable[[Buffer, bytearray], int], dat
     size = min(most, max(_FIRST_GUESS, 4 * len(data)))
     while True:
         buffer = bytearray(size)
+        buffer[-len(_MARK) :] = _MARK[:size]
         try:
             length = decompress_into(data, buffer)
         except cramjam.DecompressionError as error:
-            if size >= most:
-                if size == limit and "whole buffer" in str(error):
-                    raise ValueError(_beyond(limit)) from None
+            if buffer.endswith(_MARK[:size]) and "whole buffer" not in str(error):
                 raise ValueError(f"{codec.name.lower()}: {error}") from None
+            if size == most:
+                raise ValueError(_beyond(limit)) from None
             size = min(most, size * 4)
             continue
         del buffer[length:]
@@ -214,7 +215,7 @@ def with_lz4_checksum(frame: bytes, *, as_old_clients: bool = False) -> bytes:
     if frame[:4] != _LZ4_MAGIC or len(frame) < 7:
         return frame  # the decoder will say what is wrong
     end = 6 + (8 if frame[4] & 0x08 else 0) + (4 if frame[4] & 0x01 else 0)  # content size, dictionary id
-    checksum = _xxh32(frame[0 if as_old_clients else 4 : end]) >> 8 & 0xFF
+    checksum = xxh32(frame[0 if as_old_clients else 4 : end]) >> 8 & 0xFF
     return frame[:end] + bytes((checksum,)) + frame[end + 1 :]
 
 
@@ -222,7 +223,7 @@ def _rotate(value: int, bits: int) -> int:
     return (value << bits | value >> (32 - bits)) & 0xFFFFFFFF
 
 
-def _xxh32(data: bytes) -> int:
+def xxh32(data: bytes) -> int:
     """xxHash of 32 bits, seed 0, for up to 32 bytes: a header's length at most."""
     p1, p2, p3, p4, p5 = 0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F, 0x165667B1
     mask = 0xFFFFFFFF

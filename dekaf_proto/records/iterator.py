@@ -327,8 +327,12 @@ def _read_headers(data: bytes, pos: i64, end: i64) -> tuple[Headers, i64]:
             stop = pos + length
         if not pos <= stop <= end:
             raise ValueError("a header's key has a negative length or goes beyond its record")
-        # What is not UTF-8 is kept as surrogates: a header nobody asked for must not stop a partition.
-        key = data[pos:stop].decode("utf-8", "surrogateescape")
+        raw_key = data[pos:stop]
+        try:
+            key = raw_key.decode()
+        except UnicodeDecodeError:
+            # Kept as surrogates: a header nobody asked for must not stop a partition.
+            key = raw_key.decode("utf-8", "surrogateescape")
         low = data[stop]
         if low == 1:
             pos = stop + 1

@@ -18,6 +18,7 @@ from zlib import crc32
 
 from dekaf_proto.errors import CorruptRecordError
 from dekaf_proto.records.compression import MAX_DECOMPRESSED_SIZE, Codec, decompress
+from dekaf_proto.records.control import ControlRecord
 from dekaf_proto.records.iterator import Deserializer, RecordIterator
 from dekaf_proto.records.record import BatchContext
 from dekaf_proto.records.varint import encode_varint
@@ -198,8 +199,9 @@ class LegacyBatch:
             value,
         )
 
-    def control_record(self) -> None:
+    def control_record(self) -> ControlRecord | None:
         """None: these formats have no control records."""
+        return None
 
     def corrupt(self, reason: str) -> CorruptRecordError:
         """The exception that says that this batch is damaged."""

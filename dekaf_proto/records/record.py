@@ -223,9 +223,9 @@ def make_record(
     topic: str,
     partition: int,
     offset: int,
+    key: _Key,
+    value: _Value,
     *,
-    key: _Key = None,  # type: ignore[assignment]  # _Key is None then
-    value: _Value = None,  # type: ignore[assignment]
     headers: Iterable[Header] = (),
     timestamp: int = -1,
     timestamp_type: TimestampType = TimestampType.CREATE_TIME,

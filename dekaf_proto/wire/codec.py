@@ -209,7 +209,6 @@ class _Plan:
                 self._steps.append(_CodecStep(field.name, _codec_for(field, version, flexible)))
         if fixed:
             self._steps.append(_FixedStep(fixed))
-        self._tagged.sort(key=lambda t: t.tag)
 
     def decode(self, reader: Reader) -> object:
         values: list[object] = []

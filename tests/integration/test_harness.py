@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from tests.integration import librdkafka
 from tests.integration.kafka import CODECS, Codec, JavaError, KafkaCluster, Placed, Produced, wait_until
 
 MARKER = 1  # a transaction's end takes an offset too
@@ -52,6 +53,24 @@ def test_transactions_end_as_asked_and_an_open_one_holds_back_the_stable_offset(
     values = [r.value for r in kafka.consume(topic, read_committed=True)]
     assert values == [b"committed", b"open", b"plain", b"still open"]
     assert b"aborted" in [r.value for r in kafka.consume(topic)]
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_java_reads_what_librdkafka_wrote(kafka: KafkaCluster, topic: str, codec: Codec) -> None:
+    kafka.create_topic(topic)
+    wanted = [
+        Produced(topic, 0, f"k{i}".encode(), b"value" * i, [("h", b"1"), ("null", None)], 1_700_000_000_000 + i)
+        for i in range(20)
+    ]
+    placed = librdkafka.produce(kafka.bootstrap, wanted, codec)
+    assert placed == [Placed(topic, 0, i, r.timestamp or 0) for i, r in enumerate(wanted)]
+    librdkafka.produce(kafka.bootstrap, wanted[:2], codec, transactional_id=topic, end="abort")
+    librdkafka.produce(kafka.bootstrap, wanted[2:4], codec, transactional_id=topic)
+    got = kafka.consume(topic, read_committed=True)
+    assert [(r.key, r.value, list(r.headers), r.timestamp) for r in got] == [
+        (r.key, r.value, list(r.headers), r.timestamp) for r in [*wanted, *wanted[2:4]]
+    ]
+    assert [r.offset for r in got] == [*range(20), 23, 24]
 
 
 def test_topics_are_altered_described_and_deleted(kafka: KafkaCluster, topic: str) -> None:
