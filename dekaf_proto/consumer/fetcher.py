@@ -80,7 +80,7 @@ class Fetcher:
     @property
     def buffered_bytes(self) -> int:
         """Bytes fetched and not yet used up."""
-        return sum(partition.buffered_bytes for partition in self._partitions.values())
+        return sum(partition.buffered_bytes for partition in tuple(self._partitions.values()))
 
     def is_fetching(self, tp: TopicPartition) -> bool:
         """Whether a request on its way asks for `tp`."""

@@ -100,11 +100,12 @@ class Partition:
         return f"<Partition {self.tp} {self.phase.name} at {self.position}>"
 
     # ----------------------------------------------------------------------------------------------------- numbers
+    # A program may read these from another thread than the engine's: hence the copies, which nothing can come between.
 
     @property
     def position(self) -> int | None:
         """The next offset that the application will be given; None while that is not known."""
-        for chunk in self.chunks:
+        for chunk in tuple(self.chunks):
             if chunk.position < chunk.next_offset:
                 return chunk.position
         if self.chunks:
@@ -116,7 +117,7 @@ class Partition:
         """Everything below is finished; -1 while there is no position."""
         if self.held_from is not None:
             return max(self.held_from, self.floor)
-        for chunk in self.chunks:
+        for chunk in tuple(self.chunks):
             if not chunk.is_used_up:
                 return max(chunk.finished, self.floor)
         return max(self.chunks[-1].next_offset if self.chunks else self.offset, self.floor)
@@ -125,7 +126,7 @@ class Partition:
     def position_epoch(self) -> int:
         """The leader epoch of the record before the position, -1 if unknown."""
         epoch = self.offset_epoch
-        for chunk in self.chunks:
+        for chunk in tuple(self.chunks):
             if chunk.leader_epoch >= 0:
                 epoch = chunk.leader_epoch
             if chunk.position < chunk.next_offset:
@@ -135,7 +136,7 @@ class Partition:
     def epoch_below(self, offset: int) -> int | None:
         """The leader epoch of the record before `offset`, None if it is not known for certain."""
         epoch = self.offset_epoch
-        for chunk in self.chunks:
+        for chunk in tuple(self.chunks):
             if chunk.batch_start >= offset:
                 break
             if chunk.leader_epoch >= 0:
@@ -155,7 +156,7 @@ class Partition:
     @property
     def buffered_bytes(self) -> int:
         """Bytes fetched and not yet used up."""
-        return sum(chunk.size for chunk in self.chunks)
+        return sum(chunk.size for chunk in tuple(self.chunks))
 
     # ------------------------------------------------------------------------------------------------------- moves
 
@@ -187,7 +188,7 @@ class Partition:
 
     def drop(self) -> None:
         """What is buffered or on its way is not wanted any more."""
-        for chunk in self.chunks:
+        for chunk in tuple(self.chunks):
             chunk.live = False
         self.chunks.clear()
         self.token = object()
