@@ -399,22 +399,33 @@ class Consumer(Generic[K, V]):
     ) -> FetchedRecords[K, V] | Failed | EndOfPartition | None:
         """What there is for the application: records, or something that it must know; None if nothing.
 
-        Asking finishes what was handed out before, unless the application wants `more` of the same batch.
+        Asking finishes what was handed out before, unless the application wants `more` of the same batch. Then None
+        stands for an error too, which the next batch begins with.
         """
         self._begin(now)
         if not more:
             self._handout.finish()
         self._handout.collect()
-        output = self._handout.next(bound)
+        output = None if more and self._handout.has_failure else self._handout.next(bound)
         self._advance(now)
         return cast("FetchedRecords[K, V] | Failed | EndOfPartition | None", output)
 
-    def wait(self, now: float, timeout: float | None = None, bound: Bound | None = None) -> Operation[bool]:
-        """Done as soon as `poll` has something, with True; or when the time is up, with False."""
+    def wait(
+        self, now: float, timeout: float | None = None, bound: Bound | None = None, *, records: int = 1
+    ) -> Operation[bool]:
+        """Done as soon as `poll` has something, with True; or when the time is up, with False.
+
+        With `records` it also waits, as long as there is time, until there are about so many to hand out at once. A
+        driver that gathers a batch waits first and takes then, so that whoever gives up waiting has lost nothing.
+        """
+        handout = self._handout
+
+        def ready() -> bool:
+            return handout.has_next(bound) if records <= 1 else handout.has_enough(records, bound)
 
         def flow() -> Flow[bool]:
-            yield Wait(lambda: self._handout.has_next(bound), None if timeout is None else self._client.now + timeout)
-            return self._handout.has_next(bound)
+            yield Wait(ready, None if timeout is None else self._client.now + timeout)
+            return handout.has_next(bound)
 
         self._begin(now)
         return self._start("wait", flow(), now, None)

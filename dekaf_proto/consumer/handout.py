@@ -90,11 +90,28 @@ class Handout:
 
     def has_next(self, bound: Bound | None) -> bool:
         """Whether `next` has anything."""
-        if self._troubles or self.failures:
+        if self.has_failure:
             return True
         if any(p.chunks and self._may_hand_out(p, bound) for p in self._partitions.values()):
             return True
         return bound is not None and self._has_ended(bound)
+
+    def has_enough(self, records: int, bound: Bound | None) -> bool:
+        """Whether there is no point in waiting for more, to hand out `records` at once: they are there, as far as their
+        offsets tell, or half of what may be buffered is; or an error or the end comes before them."""
+        if self.has_failure or (bound is not None and self._has_ended(bound)):
+            return True
+        there = size = 0
+        for partition in self._partitions.values():
+            if partition.chunks and self._may_hand_out(partition, bound):
+                there += sum(max(0, chunk.next_offset - chunk.position) for chunk in partition.chunks)
+                size += partition.buffered_bytes
+        return there >= records or size * 2 >= self._client.config.fetch_max_buffered_bytes
+
+    @property
+    def has_failure(self) -> bool:
+        """Whether an error comes next."""
+        return bool(self._troubles or self.failures)
 
     def _next_failure(self) -> Failed | None:
         if self.failures:
