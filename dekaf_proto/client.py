@@ -19,13 +19,13 @@ from dekaf_proto import __version__
 from dekaf_proto.cluster import Cluster
 from dekaf_proto.config import ConsumerConfig
 from dekaf_proto.connection import NEED_DATA, Answer, AnyRequest, BrokerConnection, ConnectionClosed, Ready
-from dekaf_proto.errors import ClosedError, ConnectionLostError, KafkaError, ProtocolError, RebootstrapRequiredError
+from dekaf_proto.errors import ClosedError, ConnectionLostError, KafkaError, RebootstrapRequiredError
 from dekaf_proto.events import Address, Connect, Disconnect, Effect, Resolve, Send
 from dekaf_proto.logs import RateLimited
 from dekaf_proto.messages import ApiKey
 from dekaf_proto.node import Node, NodeInput, NodeKey, NodeState, PendingRequest, Purpose, ResponseHandler
 from dekaf_proto.operation import Call, FlowRunner
-from dekaf_proto.wire.schema import Buffer, Request
+from dekaf_proto.wire.schema import Buffer
 
 log = logging.getLogger("dekaf.client")
 
@@ -63,7 +63,7 @@ class Client:
         self.random = Random(seed)
         self.unix_offset = unix_offset
         self.now = 0.0
-        self.runner = FlowRunner(self._call)
+        self.runner = FlowRunner(self._call, self.explain)
         self.warn = RateLimited(log)
         #: What a program may want to know of the traffic.
         self.counts: Counter[str] = Counter()
@@ -77,6 +77,8 @@ class Client:
         self._next_handle = 1
         self._bootstrap = [Node(NodeKey(-1 - i), host, port) for i, (host, port) in enumerate(config.bootstrap_servers)]
         self._bootstrapping = True
+        #: How often in a row they have led to no broker that would talk to us.
+        self._useless_starts = 0
         self.random.shuffle(self._bootstrap)
         self.closed = False
 
@@ -122,6 +124,7 @@ class Client:
     def connect_failed(self, conn: int, error: str, now: float) -> None:
         node = self._at(conn, NodeState.CONNECTING, now)
         if node is not None:
+            self._forget_handles(node)  # the driver has closed it already
             self._connect_failed(node, error)
 
     def receive_data(self, conn: int, data: Buffer, now: float) -> bool:
@@ -138,7 +141,7 @@ class Client:
             if isinstance(event, Answer):
                 self._answered(node, event)
             elif isinstance(event, Ready):
-                self._ready(node)
+                self._ready(node, event.throttle_time_ms)
             elif isinstance(event, ConnectionClosed):
                 self._broken(node, event.error)
         if node.connection is connection and (more := connection.data_to_send()):
@@ -147,16 +150,17 @@ class Client:
 
     def disconnected(self, conn: int, error: str, now: float) -> None:
         node = self._at(conn, None, now)
-        if node is None:
+        if node is None or node.conn is None:
             return
-        if node.state is NodeState.READY and not node.in_flight and not node.queue:
+        self._forget_handles(node)  # the driver has closed it already
+        if node.state is NodeState.READY and not node.load:
             self._let_go(node)  # the broker closes what is idle: no fault (C5)
         else:
             self._lost(node, error or "the broker closed the connection")
 
     def handle_timeout(self, now: float) -> None:
         self.now = now
-        for node in list(self._all_nodes()):
+        for node in self._all_nodes() if not self.closed else ():
             self._check_time(node)
 
     def effects(self) -> list[Effect]:
@@ -165,8 +169,7 @@ class Client:
 
     def next_deadline(self) -> float | None:
         idle = self.config.connections_max_idle_ms / 1000
-        times = [deadline for node in self._all_nodes() if (deadline := node.next_deadline()) is not None]
-        times += [node.last_used + idle for node in self._all_nodes() if node.state is NodeState.READY]
+        times = [deadline for node in self._all_nodes() if (deadline := node.next_deadline(idle)) is not None]
         flows = self.runner.next_deadline()
         return min(times if flows is None else [*times, flows], default=None)
 
@@ -189,10 +192,11 @@ class Client:
         """Sends `request` to `target`: a NodeKey, a broker's id, or LEAST_LOADED. `on_done` gets response or error."""
         node = self._node(target)
         if node is None:
-            on_done(None, ConnectionLostError(*self._unreachable(target)))
+            on_done(None, self._unreachable(target))
             return
         seconds = self.config.request_timeout_ms / 1000 if timeout is None else timeout
-        pending = PendingRequest(request, max_version, on_done, self.now + seconds, seconds)
+        deadline = max(self.now, node.throttled_until) + seconds
+        pending = PendingRequest(request, max_version, on_done, deadline, seconds)
         node.queue.append(pending)
         if node.state is NodeState.READY:
             self._flush(node)
@@ -212,16 +216,6 @@ class Client:
         node = self._nodes.get(key)
         return node is not None and node.state is NodeState.READY
 
-    def version_of(self, key: NodeKey, request: type[Request[Any]]) -> int | None:
-        """The version that `request` would have, None while that is not known or if there is none."""
-        node = self._nodes.get(key)
-        if node is None or node.connection is None or node.state is not NodeState.READY:
-            return None
-        try:
-            return node.connection.version_of(request)
-        except KafkaError:
-            return None
-
     def backoff(self, failures: int) -> float:
         """How long to wait before the retry after `failures` failures in a row, in seconds (C2)."""
         return self._grown(self.config.retry_backoff_ms, self.config.retry_backoff_max_ms, failures - 1)
@@ -229,8 +223,8 @@ class Client:
     def disconnect(self, key: NodeKey, why: str) -> None:
         """Closes a connection; what is on its way fails."""
         node = self._nodes.get(key)
-        if node is not None and node.conn is not None:
-            self._lost(node, why)
+        if node is not None:
+            self._let_go(node, why)
 
     def rebootstrap(self, why: str) -> None:
         """Begins again from the bootstrap addresses; topics, positions and groups are kept (C6)."""
@@ -239,32 +233,35 @@ class Client:
         log.warning("starting again from the bootstrap servers: %s", why)
         self._bootstrapping = True
         self.counts["rebootstraps"] += 1
-        for node in list(self._nodes.values()):
-            if node.conn is not None or node.queue:
-                self._lost(node, "starting again from the bootstrap servers")
-        self._nodes.clear()
+        for key in list(self._nodes):
+            self._remove(key, "starting again from the bootstrap servers")
         self.cluster.brokers = {}
+        if self._useless_starts:  # they have led to brokers that are of no use: no tight loop
+            for node in self._bootstrap:
+                if node.state is NodeState.IDLE:
+                    self._rest(node, self._useless_starts - 1)
+        self._useless_starts += 1
 
     def metadata_arrived(self) -> None:
         """The cluster's brokers are known: the bootstrap connections have done their work (C8, M9)."""
         self._bootstrapping = False
         for node in self._bootstrap:
-            if node.conn is not None and not node.in_flight and not node.queue:
-                self._let_go(node)
+            self._retire(node)
         for key, node in list(self._nodes.items()):
             broker = self.cluster.brokers.get(key.node_id)
-            moved = broker is not None and (broker.host, broker.port) != (node.host, node.port)
-            if moved or (broker is None and key.purpose is not Purpose.COORDINATOR):
-                self._lost(node, "the broker has another address now" if moved else "the broker left the cluster")
-                del self._nodes[key]
+            if broker is not None and (broker.host, broker.port) != (node.host, node.port):
+                self._remove(key, "the broker has another address now")
+            elif broker is None and key.purpose is not Purpose.COORDINATOR:
+                self._remove(key, "the broker left the cluster")
 
     def add_coordinator(self, node_id: int, host: str, port: int) -> NodeKey:
         """The connection to the coordinator that is broker `node_id`: one of its own (G2)."""
         key = NodeKey(node_id, Purpose.COORDINATOR)
         node = self._nodes.get(key)
-        if node is None or (node.host, node.port) != (host, port):
-            if node is not None:
-                self._lost(node, "the coordinator has another address now")
+        if node is not None and (node.host, node.port) != (host, port):
+            self._remove(key, "the coordinator has another address now")
+            node = None
+        if node is None:
             self._nodes[key] = Node(key, host, port)
         return key
 
@@ -272,11 +269,20 @@ class Client:
         """Whether any known broker is connected, or could be asked without waiting (C6a)."""
         return any(node.state is not NodeState.BACKOFF for node in self._candidates())
 
+    def has_untried(self, since: float) -> bool:
+        """Whether any known broker could be asked that was not dialled since then."""
+        return any(node.state is not NodeState.BACKOFF and node.last_tried < since for node in self._candidates())
+
+    def explain(self, target: object) -> Exception | None:
+        """What keeps a target from answering, None if nothing is known: for the text of a time-out."""
+        error = self._unreachable(target)
+        return error if error.causes else None
+
     def close(self) -> None:
         """Closes every connection; what is on its way fails."""
         self.closed = True
         self.runner.close(ClosedError())
-        for node in list(self._all_nodes()):
+        for node in self._all_nodes():
             self._hang_up(node)
             node.queue.clear()
             node.in_flight.clear()
@@ -284,7 +290,13 @@ class Client:
     # ------------------------------------------------------------------------------------------------ finding nodes
 
     def _call(self, call: Call, on_done: Callable[[Any, Exception | None], None]) -> None:
-        self.request(call.node, call.request, on_done, call.max_version, call.timeout)
+        def of_any(response: Any, error: Exception | None) -> None:
+            # Which one was asked does not matter: what is wrong with all of them is the answer.
+            on_done(response, self._unreachable(LEAST_LOADED) if isinstance(error, ConnectionLostError) else error)
+
+        self.request(
+            call.node, call.request, of_any if call.node == LEAST_LOADED else on_done, call.max_version, call.timeout
+        )
 
     def _all_nodes(self) -> list[Node]:
         return [*self._bootstrap, *self._nodes.values()]
@@ -302,8 +314,7 @@ class Client:
     def _node(self, target: object) -> Node | None:
         if target == LEAST_LOADED:
             return self._least_loaded()
-        key = NodeKey(target) if isinstance(target, int) else target
-        assert isinstance(key, NodeKey)
+        key = _key(target)
         node = self._nodes.get(key)
         if node is None and key.purpose is not Purpose.COORDINATOR:
             broker = self.cluster.brokers.get(key.node_id)
@@ -312,24 +323,31 @@ class Client:
         return node
 
     def _least_loaded(self) -> Node | None:
-        """C7: connected and idle; else the least busy; else one that is being connected; else the longest untried."""
+        """C7: connected and idle; else the least busy; else one that is being connected; else the longest untried. One
+        that wants to be left alone for a while comes last."""
         nodes = self._candidates()
         start = self.random.randrange(len(nodes)) if nodes else 0
         nodes = nodes[start:] + nodes[:start]
         ready = [node for node in nodes if node.state is NodeState.READY]
-        if ready:
-            return min(ready, key=lambda node: node.load)
+        willing = [node for node in ready if node.throttled_until <= self.now]
+        if willing:
+            return min(willing, key=lambda node: node.load)
         for node in nodes:
-            if node.state not in (NodeState.IDLE, NodeState.BACKOFF):
+            if node.is_open and node.state is not NodeState.READY:
                 return node
-        return min(
-            (node for node in nodes if node.state is NodeState.IDLE), key=lambda node: node.last_tried, default=None
-        )
+        idle = [node for node in nodes if node.state is NodeState.IDLE]
+        if idle:
+            return min(idle, key=lambda node: node.last_tried)
+        return min(ready, key=lambda node: node.throttled_until, default=None)
 
-    def _unreachable(self, target: object) -> tuple[str, list[tuple[str, str]]]:
-        if target != LEAST_LOADED:
-            return f"{target}", []
-        return "no broker", [cause for node in self._candidates() for cause in node.causes]
+    def _unreachable(self, target: object) -> ConnectionLostError:
+        if target == LEAST_LOADED:
+            found = {where: why for node in self._candidates() for where, why in node.hindrances()}
+            return ConnectionLostError("the cluster", list(found.items()))
+        node = self._node(target)
+        if node is None:
+            return ConnectionLostError(str(_key(target)))
+        return ConnectionLostError(node.name, node.hindrances())
 
     # -------------------------------------------------------------------------------------------------- connecting
 
@@ -342,7 +360,6 @@ class Client:
     def _dial(self, node: Node) -> None:
         node.move(NodeInput.WANTED)
         node.last_tried = self.now
-        node.causes.clear()
         if node.addresses:
             self._connect_next(node)
         elif _is_numeric(node.host):
@@ -368,66 +385,88 @@ class Client:
 
     def _grown(self, base_ms: int, max_ms: int, failures: int) -> float:
         """C2: doubled with each failure, give or take a fifth, so that not all clients come back at once."""
-        return min(max_ms, base_ms * 2.0 ** min(failures, 30) * self.random.uniform(0.8, 1.2)) / 1000
+        # Never nothing at all: what fails at once would be tried again for ever within one moment.
+        return max(1.0, min(max_ms, base_ms * 2.0 ** min(failures, 30) * self.random.uniform(0.8, 1.2))) / 1000
 
     def _connect_failed(self, node: Node, error: str) -> None:
-        node.causes.append((str(node.address), error))
         node.connect_failures += 1
         if node.addresses:
+            node.trying.append((str(node.address), error))
             self._hang_up(node)
             self._connect_next(node)
         else:
-            self._failed(node)
+            self._failed(node, str(node.address), error)
 
-    def _failed(self, node: Node, where: str = "", error: str = "") -> None:
-        """An attempt has failed for good: the node gets a rest, and who waits for it an error."""
-        if error:
-            node.causes.append((where, error))
+    def _failed(self, node: Node, where: str, error: str) -> None:
+        """An attempt has failed for good, or a connection is lost: the node gets a rest, who waits for it an error."""
+        self.counts["failed_connects"] += node.state is not NodeState.READY
         self._hang_up(node)
-        node.move(NodeInput.FAILED)
-        rest = self._grown(self.config.reconnect_backoff_ms, self.config.reconnect_backoff_max_ms, node.failures)
+        node.causes = [*node.trying, (where, error)]
+        node.trying = []
+        rest = self._rest(node, node.failures)
         node.failures += 1
-        node.resting_until = self.now + rest
-        self.counts["failed_connects"] += 1
         failure = ConnectionLostError(node.name, node.causes)
         self.warn.warning(self.now, node.name, "%s; next attempt in %.2f s at the earliest", failure, rest)
         self._fail_requests(node, failure)
 
-    def _ready(self, node: Node) -> None:
+    def _rest(self, node: Node, failures: int) -> float:
+        """Leaves a node alone for a while; for how long (C2)."""
+        node.move(NodeInput.FAILED)
+        rest = self._grown(self.config.reconnect_backoff_ms, self.config.reconnect_backoff_max_ms, failures)
+        node.resting_until = self.now + rest
+        return rest
+
+    def _ready(self, node: Node, throttle_ms: int) -> None:
         node.move(NodeInput.NEGOTIATED)
         node.failures = 0
+        node.causes.clear()
+        node.trying.clear()
         node.setup_deadline = None
         node.last_used = self.now
         self.counts["connects"] += 1
+        self.counts["reconnects"] += node.was_ready
+        node.was_ready = True
+        if node.key.node_id >= 0:
+            self._useless_starts = 0
         self.warn.settled(node.name)
+        self._throttle(node, throttle_ms)
         self._flush(node)
+        self._retire(node)
 
     def _broken(self, node: Node, error: KafkaError | None) -> None:
         """The broker broke the protocol, or refused us."""
+        assert error is not None  # the connection was not closed by us
+        self._lost(node, str(error))
         if isinstance(error, RebootstrapRequiredError):
-            self._lost(node, str(error))
             self.rebootstrap(str(error))
             return
         node.faults += 1
-        if isinstance(error, ProtocolError) and node.faults == 2:
+        if node.faults == 2 and not error.retriable:
             self.on_trouble(error)
-        self._lost(node, str(error))
 
     def _lost(self, node: Node, why: str) -> None:
-        """A connection is gone, or is given up, while there may be requests on it."""
-        if node.conn is None:
-            self._fail_requests(node, ConnectionLostError(node.name, [(node.host, why)]))
-            return
+        """A connection is gone while somebody needed it, or is of no use."""
         node.avoid = node.address
         node.addresses.clear()  # resolve again: the broker may be elsewhere by now (C3)
         self._failed(node, str(node.address), why)
 
-    def _let_go(self, node: Node) -> None:
-        """Closes a connection that nobody uses."""
+    def _let_go(self, node: Node, why: str = "nobody needs the connection") -> None:
+        """Closes a connection, or gives up making one, that nobody needs: no fault of the node's."""
         self._hang_up(node)
         node.addresses.clear()
-        node.move(NodeInput.LOST)
-        self.on_lost(node)
+        node.trying.clear()
+        if node.is_open:
+            node.move(NodeInput.LEFT)
+        self._fail_requests(node, ConnectionLostError(node.name, [(str(node.address or node.host), why)]))
+
+    def _remove(self, key: NodeKey, why: str) -> None:
+        """There is no such node any more."""
+        self._let_go(self._nodes.pop(key), why)
+
+    def _retire(self, node: Node) -> None:
+        """Lets go of a bootstrap connection that has nothing left to do, once the brokers are known (C8)."""
+        if not self._bootstrapping and node.key.node_id < 0 and node.is_open and not node.load:
+            self._let_go(node)
 
     def _hang_up(self, node: Node) -> None:
         if node.conn is not None:
@@ -460,7 +499,6 @@ class Client:
                 pending.on_done(None, error)
                 continue
             pending.deadline = self.now + pending.seconds
-            pending.sent_at = self.now
             node.in_flight[correlation_id] = pending
             node.last_used = self.now
             self.counts["requests"] += 1
@@ -470,14 +508,17 @@ class Client:
         node.faults = 0
         node.last_used = self.now
         pending = node.in_flight.pop(answer.correlation_id)
-        throttle_ms: int = getattr(answer.response, "throttle_time_ms", 0)
-        if throttle_ms > 0 and answer.version >= THROTTLED_SINCE.get(answer.response.API_KEY, 32767):
-            node.throttled_until = max(node.throttled_until, self.now + throttle_ms / 1000)
-            for other in node.in_flight.values():
-                other.deadline += throttle_ms / 1000
+        if answer.version >= THROTTLED_SINCE.get(answer.response.API_KEY, 32767):
+            self._throttle(node, getattr(answer.response, "throttle_time_ms", 0))
         pending.on_done(answer.response, None)
-        if self._bootstrapping is False and node.key.node_id < 0 and not node.load and node.conn is not None:
-            self._let_go(node)
+        self._retire(node)
+
+    def _throttle(self, node: Node, throttle_ms: int) -> None:
+        """The broker wants to be left alone; what waits for it has that much more time (W31)."""
+        if throttle_ms > 0:
+            node.throttled_until = max(node.throttled_until, self.now + throttle_ms / 1000)
+            for pending in (*node.in_flight.values(), *node.queue):
+                pending.deadline += throttle_ms / 1000
 
     def _fail_requests(self, node: Node, error: ConnectionLostError) -> None:
         """In order, those on their way first (W11)."""
@@ -504,11 +545,18 @@ class Client:
             self._lost(node, "a request was not answered in time")
         for pending in [p for p in node.queue if p.deadline <= self.now]:
             node.queue.remove(pending)
-            pending.on_done(None, ConnectionLostError(node.name, node.causes or [(node.host, "not connected in time")]))
+            pending.on_done(None, ConnectionLostError(node.name, node.hindrances()))
         if node.state is NodeState.READY:
             self._flush(node)
             if not node.load and node.last_used + self.config.connections_max_idle_ms / 1000 <= self.now:
                 self._let_go(node)
+
+
+def _key(target: object) -> NodeKey:
+    """What stands for a broker in a request: its id, or the place of one of its connections."""
+    key = NodeKey(target) if isinstance(target, int) else target
+    assert isinstance(key, NodeKey)
+    return key
 
 
 def _is_numeric(host: str) -> bool:

@@ -2,7 +2,8 @@
 
     IDLE ─▶ RESOLVING ─▶ CONNECTING ─▶ NEGOTIATING ─▶ READY
      ▲          │             │             │           │
-     └─ BACKOFF ◀─────────────┴─────────────┴───────────┘
+     ├─ BACKOFF ◀─────────────┴─────────────┴───────────┘   FAILED
+     └──────────┴─────────────┴─────────────┴───────────┘   LEFT: nobody needs it
 
 A node keeps what was asked of it in a queue until it is READY. A failed attempt fails the queue too: who asked decides
 whether to ask again, or somebody else. How long a node is left alone after a failure grows with each one (C2).
@@ -60,28 +61,32 @@ class NodeInput(Enum):
     CONNECTED = auto()
     NEGOTIATED = auto()
     FAILED = auto()
-    LOST = auto()  # an established connection ended, by the broker or for having been idle
+    LEFT = auto()  # nobody needs it: it was idle, or the broker is another one now
     RESTED = auto()  # the back-off is over
 
 
 TRANSITIONS: Final[dict[tuple[NodeState, NodeInput], NodeState]] = {
     (NodeState.IDLE, NodeInput.WANTED): NodeState.RESOLVING,
+    (NodeState.IDLE, NodeInput.FAILED): NodeState.BACKOFF,  # what it led to was of no use
     (NodeState.RESOLVING, NodeInput.HAS_ADDRESS): NodeState.CONNECTING,
     (NodeState.RESOLVING, NodeInput.FAILED): NodeState.BACKOFF,
+    (NodeState.RESOLVING, NodeInput.LEFT): NodeState.IDLE,
     (NodeState.CONNECTING, NodeInput.HAS_ADDRESS): NodeState.CONNECTING,  # the next of several
     (NodeState.CONNECTING, NodeInput.CONNECTED): NodeState.NEGOTIATING,
     (NodeState.CONNECTING, NodeInput.FAILED): NodeState.BACKOFF,
+    (NodeState.CONNECTING, NodeInput.LEFT): NodeState.IDLE,
     (NodeState.NEGOTIATING, NodeInput.NEGOTIATED): NodeState.READY,
     (NodeState.NEGOTIATING, NodeInput.FAILED): NodeState.BACKOFF,
+    (NodeState.NEGOTIATING, NodeInput.LEFT): NodeState.IDLE,
     (NodeState.READY, NodeInput.FAILED): NodeState.BACKOFF,
-    (NodeState.READY, NodeInput.LOST): NodeState.IDLE,
+    (NodeState.READY, NodeInput.LEFT): NodeState.IDLE,
     (NodeState.BACKOFF, NodeInput.RESTED): NodeState.IDLE,
 }
 
 ResponseHandler = Callable[[Any, Exception | None], None]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class PendingRequest:
     """A request that was asked for, in a queue or on its way."""
 
@@ -91,8 +96,6 @@ class PendingRequest:
     deadline: float
     #: How long an answer may take once it is sent.
     seconds: float
-    #: The time since which the broker has it, for the statistics.
-    sent_at: float = 0.0
 
 
 class Node:
@@ -108,12 +111,14 @@ class Node:
         self.connection: BrokerConnection | None = None
         self.addresses: deque[Address] = deque()
         self.address: Address | None = None
-        #: What went wrong in the present or the last round of attempts, address by address.
+        #: What the last round of attempts failed of, address by address, and what has failed in the present one.
         self.causes: list[tuple[str, str]] = []
+        self.trying: list[tuple[str, str]] = []
         self.queue: deque[PendingRequest] = deque()
         self.in_flight: dict[int, PendingRequest] = {}
         self.failures = 0
         self.faults = 0  # breaches of the protocol in a row
+        self.was_ready = False
         self.connect_failures = 0
         self.resting_until = 0.0
         self.setup_deadline: float | None = None
@@ -142,14 +147,37 @@ class Node:
         except KeyError:
             raise LocalProtocolError(f"{self.name}: {what.name} is not possible when {self.state.name}") from None
 
-    def next_deadline(self) -> float | None:
-        """When something is due: the end of a rest, of a connection's set-up, of the oldest requests, of a throttle."""
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection, or one is being made."""
+        return self.state is not NodeState.IDLE and self.state is not NodeState.BACKOFF
+
+    def next_deadline(self, max_idle: float) -> float | None:
+        """When something is due: the end of a rest, of a connection's set-up, of the oldest requests, of a throttle, of
+        `max_idle` seconds without use."""
         times = [pending.deadline for pending in self.in_flight.values()]
         times += [pending.deadline for pending in self.queue]
         if self.state is NodeState.BACKOFF:
             times.append(self.resting_until)
         if self.setup_deadline is not None:
             times.append(self.setup_deadline)
-        if self.queue and self.throttled_until:
-            times.append(self.throttled_until)
+        if self.state is NodeState.READY:
+            if self.queue:
+                times.append(self.throttled_until)
+            elif not self.in_flight:
+                times.append(self.last_used + max_idle)
         return min(times, default=None)
+
+    def hindrances(self) -> list[tuple[str, str]]:
+        """Why it has not answered, as far as that is known: what failed, and what is being waited for."""
+        found = {**dict(self.causes), **dict(self.trying)}
+        where = str(self.address)
+        if self.state is NodeState.RESOLVING:
+            found.setdefault(self.host, "the name is not resolved yet")
+        elif self.state is NodeState.CONNECTING:
+            found.setdefault(where, "not connected yet")
+        elif self.state is NodeState.NEGOTIATING:
+            found.setdefault(where, "no answer to ApiVersions yet")
+        elif self.in_flight:
+            found.setdefault(where, "no answer yet")
+        return list(found.items())

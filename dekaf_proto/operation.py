@@ -117,18 +117,22 @@ class Operation(Generic[T]):
 
 
 class _Task:
-    """A flow on its way."""
+    """A flow on its way. The root of flows that run side by side is the one that was started."""
 
-    __slots__ = ("_children", "_results", "deadline", "done", "flow", "last_error", "on_done", "root", "step")
+    __slots__ = ("_children", "_results", "deadline", "done", "flow", "last_error", "limit", "on_done", "operation",
+                 "root", "step")  # fmt: skip
 
     def __init__(self, flow: Flow[Any], on_done: Callable[[Any, Exception | None], None], root: _Task | None) -> None:
         self.flow = flow
         self.on_done = on_done
         self.root = root or self
         self.step: Step | None = None
-        self.deadline: float | None = None
-        self.last_error: Exception | None = None
+        self.deadline = 0.0
         self.done = False
+        #: Of a root: what it is to the user, until when it may take, how many seconds that were.
+        self.operation: Operation[Any] | None = None
+        self.limit: tuple[float, float] | None = None
+        self.last_error: Exception | None = None
         self._children: list[_Task] = []
         self._results: list[tuple[Any, Exception | None] | None] = []
 
@@ -136,7 +140,6 @@ class _Task:
         """Ends the flow and what it runs; nobody is told."""
         if not self.done:
             self.done = True
-            self.step = None
             for child in self._children:
                 child.cancel()
             self.flow.close()
@@ -155,20 +158,32 @@ class _Task:
         self._children, self._results = [], []
         return [result for result, _ in outcomes], next((error for _, error in outcomes if error is not None), None)
 
+    def held_up_by(self) -> Call | None:
+        """A call that it waits for, None if it waits for none."""
+        if isinstance(self.step, Call):
+            return self.step
+        calls = (child.held_up_by() for child in self._children if not child.done)
+        return next((call for call in calls if call is not None), None)
+
 
 SendCall = Callable[[Call, Callable[[Any, Exception | None], None]], None]
 
 
 class FlowRunner:
-    """Runs flows. `send` takes a Call and a function for its outcome."""
+    """Runs flows. `send` takes a Call and a function for its outcome; `explain` says what holds up a call's node, for
+    the text of a time-out."""
 
-    def __init__(self, send: SendCall) -> None:
+    def __init__(self, send: SendCall, explain: Callable[[object], Exception | None]) -> None:
         self._send = send
+        self._explain = explain
+        #: What was started and is not done, in the order in which it was.
+        self._roots: dict[_Task, None] = {}
+        self._running: _Task | None = None
         self._ready: deque[tuple[_Task, Any, Exception | None]] = deque()
         self._sleeping: list[_Task] = []
         self._waiting: list[tuple[_Task, Wait]] = []
-        self._limited: list[tuple[float, float, _Task, Operation[Any]]] = []
-        self._open: list[tuple[_Task, Operation[Any]]] = []
+        #: Something was cancelled: what waited for it can go on.
+        self._disturbed = False
         self._crash: Exception | None = None
         self.now = 0.0
 
@@ -176,70 +191,84 @@ class FlowRunner:
         """Starts `flow`; the operation fails with KafkaTimeoutError when `timeout` seconds have passed."""
         operation: Operation[T] = Operation(name)
         task = _Task(flow, operation._finish, None)
-        operation._cancel = task.cancel
-        self._open = [entry for entry in self._open if not entry[1].done]
-        self._open.append((task, operation))
+        task.operation = operation
+        operation._cancel = lambda: self._cancel(task)
         if timeout is not None:
-            self._limited.append((self.now + timeout, timeout, task, operation))
-        self._ready.append((task, None, None))
+            task.limit = (self.now + timeout, timeout)
+        self._begin(task)
         return operation
 
     def start_background(self, flow: Flow[None]) -> None:
-        """Starts a flow of the engine's own. What it raises is a bug: the next `run` raises it."""
+        """Starts a flow of the engine's own. What it raises is a bug: `run` raises it."""
 
         def on_done(_result: None, error: Exception | None) -> None:
             if error is not None:
                 self._crash = error
 
-        self._ready.append((_Task(flow, on_done, None), None, None))
+        self._begin(_Task(flow, on_done, None))
 
-    def run(self, now: float) -> None:
-        """Takes every flow as far as it gets."""
+    def run(self, now: float) -> bool:
+        """Takes every flow as far as it gets; whether any got anywhere."""
         self.now = now
-        self._expire()
+        self._disturbed = False
+        progress = False
+        self._wake()
         while True:
             while self._ready:
                 task, value, error = self._ready.popleft()
                 if not task.done:
+                    progress = True
                     self._resume(task, value, error)
             if self._crash is not None:
                 raise self._crash
-            if not self._wake():
-                return
+            if not self._wake() and not self._expire():
+                return progress
 
     def next_deadline(self) -> float | None:
         """When `run` has to be called again at the latest."""
-        times = [task.deadline for task in self._sleeping if task.deadline is not None and not task.done]
+        if self._disturbed:
+            return self.now
+        times = [task.deadline for task in self._sleeping if not task.done]
         times += [wait.until for task, wait in self._waiting if wait.until is not None and not task.done]
-        times += [deadline for deadline, _, task, _ in self._limited if not task.done]
+        times += [task.limit[0] for task in self._roots if task.limit is not None]
         return min(times, default=None)
 
     def close(self, error: Exception) -> None:
-        """Ends every flow. Operations that are not done fail with `error`."""
-        for task in [t for t, _, _ in self._ready] + self._sleeping + [t for t, _ in self._waiting]:
-            task.root.cancel()
-        for task, operation in self._open:
-            task.cancel()
-            operation._finish(None, error)
+        """Ends every flow but the one that calls this. Operations that are not done fail with `error`."""
+        for task in [task for task in self._roots if task is not self._running]:
+            self._cancel(task)
+            if task.operation is not None:
+                task.operation._finish(None, error)
 
     # ------------------------------------------------------------------------------------------------------ within
 
-    def _expire(self) -> None:
-        due = [entry for entry in self._limited if entry[0] <= self.now or entry[2].done]
-        if not due:
-            return
-        self._limited = [entry for entry in self._limited if entry[0] > self.now and not entry[2].done]
-        for _, timeout, task, operation in due:
-            if not task.done:
-                last_error = task.last_error
-                task.cancel()
-                operation._finish(None, KafkaTimeoutError(operation.name, timeout, last_error))
+    def _begin(self, task: _Task) -> None:
+        self._roots[task] = None
+        self._ready.append((task, None, None))
+
+    def _cancel(self, task: _Task) -> None:
+        self._roots.pop(task, None)
+        task.cancel()
+        self._disturbed = True
+
+    def _expire(self) -> bool:
+        """Ends what has had its time, but not what has just got its answer; whether there was any."""
+        due = [(task, task.limit) for task in self._roots if task.limit is not None and task.limit[0] <= self.now]
+        for task, (_, seconds) in due:
+            assert task.operation is not None
+            call = task.held_up_by()
+            why = task.last_error
+            if why is None and call is not None:
+                why = self._explain(call.node)
+            self._cancel(task)
+            task.operation._finish(None, KafkaTimeoutError(task.operation.name, seconds, why))
+        return bool(due)
 
     def _wake(self) -> bool:
         """Moves flows whose wait is over to the queue; whether there were any."""
         asleep = []
         for task in self._sleeping:
-            if task.deadline is not None and task.deadline <= self.now:
+            if task.deadline <= self.now:
                 self._ready.append((task, None, None))
             elif not task.done:
                 asleep.append(task)
@@ -256,16 +285,17 @@ class FlowRunner:
         return bool(self._ready)
 
     def _resume(self, task: _Task, value: Any, error: Exception | None) -> None:
+        self._running = task.root
         try:
             step = task.flow.send(value) if error is None else task.flow.throw(error)
         except StopIteration as stop:
-            task.done = True
-            task.on_done(stop.value, None)
+            self._ended(task, stop.value, None)
             return
         except Exception as raised:
-            task.done = True
-            task.on_done(None, raised)
+            self._ended(task, None, raised)
             return
+        finally:
+            self._running = None
         task.step = step
         if isinstance(step, Call):
             self._send(step, lambda response, failure: self._ready.append((task, response, failure)))
@@ -278,6 +308,11 @@ class FlowRunner:
             self._waiting.append((task, step))
         else:
             self._start_children(task, step)
+
+    def _ended(self, task: _Task, result: Any, error: Exception | None) -> None:
+        task.done = True
+        self._roots.pop(task, None)
+        task.on_done(result, error)
 
     def _start_children(self, task: _Task, step: All) -> None:
         def on_done(index: int) -> Callable[[Any, Exception | None], None]:
