@@ -41,6 +41,10 @@ DELETE_HORIZON_BIT: Final = 0x40
 # Looked up for each batch, and calling an enum is slow.
 _CODECS: Final[tuple[Codec, ...]] = tuple(Codec)
 _TIMESTAMP_TYPES: Final = (TimestampType.CREATE_TIME, TimestampType.LOG_APPEND_TIME)
+# Looked up once: an enum's attribute costs as much as a record.
+_CREATE_TIME: Final = TimestampType.CREATE_TIME
+_LOG_APPEND_TIME: Final = TimestampType.LOG_APPEND_TIME
+
 _INT32_MAX: Final = 0x7FFFFFFF
 _INT64_MAX: Final = 0x7FFFFFFFFFFFFFFF
 
