@@ -140,6 +140,25 @@ class LocalProtocolError(KafkaError):
     """A call that the present state does not allow: a mistake in the calling program, or in a driver."""
 
 
+class WakeupError(KafkaError):
+    """`wakeup()` was called: raised by the call that waited then, or by the next one that may wait."""
+
+    def __str__(self) -> str:
+        return "woken up by wakeup()"
+
+
+class ConcurrentUseError(KafkaError):
+    """A client that one thread is using was called by a second one."""
+
+
+class ForkedError(KafkaError):
+    """A client was used in a forked process: its connections and its thread are the parent's."""
+
+
+class InternalError(KafkaError):
+    """A bug in dekaf, after which the client can't go on. `__cause__` is what happened."""
+
+
 # ---------------------------------------------------------------------------------------------- offsets and positions
 
 
