@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from typing import Final, Generic, TypeVar, cast
 
 from dekaf_proto._i64 import i64
+from dekaf_proto.errors import CorruptRecordError
 from dekaf_proto.records.isolation import TransactionFilter, Visibility
 from dekaf_proto.records.iterator import Deserializer, RecordIterator
 from dekaf_proto.records.record import Record
@@ -30,7 +31,9 @@ from dekaf_proto.types import IsolationLevel, TopicPartition
 K = TypeVar("K", covariant=True)
 V = TypeVar("V", covariant=True)
 
+_RECORDS: Final = Visibility.RECORDS
 _NO_BOUND: Final = 0x7FFFFFFFFFFFFFFF
+_MAX_OFFSET: Final = 0x7FFFFFFFFFFFFFFF
 _START: Final = struct.Struct(">qi")
 _LEADER_EPOCH: Final = struct.Struct(">i")
 _LAST_OFFSET_DELTA: Final = struct.Struct(">i")
@@ -54,9 +57,13 @@ def end_of_batches(data: memoryview) -> tuple[int, int, int, bool]:
         end = pos + _LOG_OVERHEAD + length
         if end > size:
             break
-        next_offset = base_offset + 1
+        behind = base_offset + 1
         if magic == 2:
-            next_offset += _LAST_OFFSET_DELTA.unpack_from(data, pos + 23)[0]
+            behind += _LAST_OFFSET_DELTA.unpack_from(data, pos + 23)[0]
+        if not 0 < behind <= _MAX_OFFSET:
+            return pos, next_offset, epoch, True
+        next_offset = max(next_offset, behind)
+        if magic == 2:
             epoch = _LEADER_EPOCH.unpack_from(data, pos + 12)[0]
         pos = end
     return pos, next_offset, epoch, False
@@ -85,7 +92,7 @@ class Chunk(Generic[K, V]):
 
     `data` is a view of the response, `start` the offset that was asked for, `next_offset` the one behind the last whole
     batch and `last_epoch` its leader epoch; `aborted` are the aborted transactions of the response, `ownership` is a
-    token for the records.
+    token for the records. If the batches do not come to `next_offset`, what is behind them is damaged: an error.
     """
 
     def __init__(
@@ -101,14 +108,17 @@ class Chunk(Generic[K, V]):
     ) -> None:
         self.tp: Final = tp
         self.size: Final = len(data)
+        self.start: i64 = start
         self.next_offset: i64 = next_offset
         self.last_epoch: Final = last_epoch
         self.live = True
         self.position: i64 = start
         self.finished: i64 = start
-        #: The leader epoch of the batch that the application is in, -1 if unknown, and where it came into it.
-        self.leader_epoch: i64 = -1
-        self.batch_start: i64 = start
+        # The batch that the application is in, and the one before it: where it came into each, and their leader epochs.
+        self._batch_start: i64 = start
+        self._batch_epoch: i64 = -1
+        self._previous_start: i64 = start
+        self._previous_epoch: i64 = -1
         #: How many records were handed out.
         self.handed_out: i64 = 0
         self._reading: Final = reading
@@ -121,6 +131,7 @@ class Chunk(Generic[K, V]):
             max_decompressed_size=reading.max_decompressed_size,
         )
         self._filter: Final = TransactionFilter(reading.isolation_level, aborted)
+        self._committed: Final = reading.isolation_level == IsolationLevel.READ_COMMITTED
         self._batch: Batch | None = None  # read, but not yet judged or opened
         self._records: RecordIterator[K, V] | None = None
         self._batch_end: i64 = start
@@ -135,11 +146,19 @@ class Chunk(Generic[K, V]):
         """The application has asked for what comes after the records that it was given."""
         self.finished = self.position
 
+    def epoch_below(self, offset: int) -> int:
+        """The leader epoch of the record before `offset`, which is above `start`; -1 if it is not known any more."""
+        if offset > self._batch_start:
+            return self._batch_epoch
+        return self._previous_epoch if offset > self._previous_start else -1
+
     def next_record(self, bound: i64) -> Record[K, V] | None:
         """The next record below `bound`, None if there is none. Raises what is wrong with it, again and again."""
         record = self._kept_back
         if record is not None:
             self._kept_back = None
+        elif self.position >= bound:
+            return None
         else:
             record = self._decode()
             if record is None:
@@ -158,11 +177,14 @@ class Chunk(Generic[K, V]):
         while True:
             records = self._records
             if records is not None:
-                try:
-                    return records.__next__()
-                except StopIteration:
-                    self._records = None
-                    self.position = self._batch_end
+                # Without an exception, which at the end of each batch would cost as much as a record.
+                if records._next_delta != records._end_delta:
+                    try:
+                        return records.__next__()
+                    except StopIteration:
+                        pass  # the rest was below the offset to start at
+                self._records = None
+                self.position = self._batch_end
             if not self._open_batch():
                 return None
 
@@ -176,33 +198,38 @@ class Chunk(Generic[K, V]):
                 try:
                     batch = self._batches.__next__()
                 except StopIteration:
-                    self.position = self.next_offset
-                    return False
+                    reason = "what the broker sent does not lead beyond this offset"
+                    raise CorruptRecordError(self.tp.topic, self.tp.partition, self.position, reason) from None
                 self._batch = batch  # until it is opened: what raises here has to raise again
-            end: i64 = batch.next_offset
-            visibility = self._filter.judge(batch)
-            if visibility is not Visibility.RECORDS or end <= self.position:
-                self._batch = None
-                if end > self.position:
-                    self.position = end
-                continue
-            epoch = batch.leader_epoch
-            self.leader_epoch = -1 if epoch is None else epoch
-            reading = self._reading
             start: i64 = self.position
-            self.batch_start = start
-            self._records = cast(
-                "RecordIterator[K, V]",
-                batch.records(
-                    start,
-                    key=reading.key_deserializer,
-                    value=reading.value_deserializer,
-                    ownership=self._ownership,
-                ),
-            )
-            self._batch_end = end
+            end: i64 = batch.next_offset
+            # The filter has a say where transactions count; elsewhere only control batches are passed over.
+            wanted = not (self._committed or batch.is_control) or self._filter.judge(batch) is _RECORDS
+            if end <= start:
+                self._batch = None  # wholly before what was asked for
+                continue
+            if wanted:
+                reading = self._reading
+                self._records = cast(
+                    "RecordIterator[K, V]",
+                    batch.records(
+                        start,
+                        key=reading.key_deserializer,
+                        value=reading.value_deserializer,
+                        ownership=self._ownership,
+                    ),
+                )
+                self._batch_end = end
+            else:
+                self.position = end
             self._batch = None
-            return True
+            epoch = batch.leader_epoch
+            self._previous_start = self._batch_start
+            self._previous_epoch = self._batch_epoch
+            self._batch_start = start
+            self._batch_epoch = -1 if epoch is None else epoch
+            if wanted:
+                return True
 
 
 class FetchedRecords(Generic[K, V]):
@@ -219,6 +246,9 @@ class FetchedRecords(Generic[K, V]):
         self._index: i64 = 0
         self._chunk: Chunk[K, V] | None = chunks[0] if chunks else None
         self._bound: i64 = bounds[0] if bounds else _NO_BOUND
+        #: Where the application came into the chunk that it is in.
+        self._entered: i64 = chunks[0].position if chunks else 0
+        #: The chunks that `take` took records of.
         self._unfinished: Final[list[Chunk[K, V]]] = []
 
     @property
@@ -273,17 +303,20 @@ class FetchedRecords(Generic[K, V]):
         return taken
 
     def finish(self) -> None:
-        """Everything that was handed out is finished."""
+        """Everything that this run has handed out is finished."""
         for chunk in self._unfinished:
             chunk.finish()
         self._unfinished.clear()
-        if self._chunk is not None:
-            self._chunk.finish()
+        current = self._chunk
+        if current is not None and current.position > self._entered:
+            current.finish()
 
     def _advance(self) -> Chunk[K, V] | None:
         self._index += 1
         if self._index < len(self._chunks):
-            self._chunk = self._chunks[self._index]
+            chunk = self._chunks[self._index]
+            self._chunk = chunk
+            self._entered = chunk.position
             if self._bounds is not None:
                 self._bound = self._bounds[self._index]
         else:

@@ -34,6 +34,7 @@ from dekaf_proto.consumer.commits import Commits
 from dekaf_proto.consumer.fetcher import Fetcher
 from dekaf_proto.consumer.handout import Bound, Handout
 from dekaf_proto.consumer.lookups import EARLIEST, LATEST, Lookups
+from dekaf_proto.consumer.memory import Memory
 from dekaf_proto.consumer.metrics import ConsumerMetrics, lag_of, snapshot
 from dekaf_proto.consumer.partition import Partition
 from dekaf_proto.consumer.positions import Positions
@@ -79,9 +80,10 @@ class Consumer(Generic[K, V]):
             config.key_deserializer,
             config.value_deserializer,
         )
-        self._fetcher = Fetcher(self._client, self._metadata, self._partitions, reading)
+        memory = Memory(config, self._partitions)
+        self._fetcher = Fetcher(self._client, self._metadata, self._partitions, memory, reading)
         self._client.on_lost = self._node_lost
-        self._handout = Handout(self._client, self._partitions, self._troubles, self._lookups)
+        self._handout = Handout(self._client, self._partitions, self._troubles, memory, self._lookups)
         self._client.on_trouble = self._handout.failures.append
         self._started = False
         self._told_version = 0
@@ -316,9 +318,16 @@ class Consumer(Generic[K, V]):
         self._begin(now)
         self._need_group()
         due = self._commits.positions() if given is None else given
-        if not due:
+        if not due and self._commits.idle:
             return Operation.completed("commit", None)
         return self._start("commit", self._commits.commit(due, retry=retry, explicit=True), now, timeout)
+
+    def due(self, offsets: CommitTarget | None, now: float) -> dict[TopicPartition, OffsetAndMetadata]:
+        """What `commit` with the same argument would send now."""
+        given = None if offsets is None else commits_of(offsets)
+        self._begin(now)
+        self._need_group()
+        return self._commits.positions() if given is None else given
 
     def store_offsets(self, offsets: CommitTarget, now: float) -> None:
         """Notes what the next commit is to send, where `enable_auto_offset_store` is off."""
@@ -376,8 +385,8 @@ class Consumer(Generic[K, V]):
 
         def flow() -> Flow[list[TopicPartition]]:
             response = yield from self._ask_metadata([topic])
-            (found,) = response.topics
-            return sorted(TopicPartition(topic, p.partition_index) for p in found.partitions)
+            found = [p.partition_index for t in response.topics if t.name == topic for p in t.partitions]
+            return [TopicPartition(topic, partition) for partition in sorted(found)]
 
         self._begin(now)
         return self._start("partitions_for", flow(), now, timeout)
@@ -405,7 +414,6 @@ class Consumer(Generic[K, V]):
         self._begin(now)
         if not more:
             self._handout.finish()
-        self._handout.collect()
         output = None if more and self._handout.has_failure else self._handout.next(bound)
         self._advance(now)
         return cast("FetchedRecords[K, V] | Failed | EndOfPartition | None", output)
@@ -430,6 +438,12 @@ class Consumer(Generic[K, V]):
         self._begin(now)
         return self._start("wait", flow(), now, None)
 
+    def hand_back(self, now: float) -> None:
+        """What was handed out last has not reached the application, which was interrupted: it is handed out again."""
+        self._begin(now)
+        self._handout.hand_back()
+        self._advance(now)
+
     def metrics(self) -> ConsumerMetrics:
         """A snapshot of what this consumer has done and has in hand."""
         return snapshot(
@@ -440,18 +454,19 @@ class Consumer(Generic[K, V]):
         """Commits what is finished (in automatic mode), says goodbye and closes every connection, in bounded time.
 
         It does not fail: what could not be done in time is logged. Calling it again gives the same operation.
+        Cancelling that closes the connections at once.
         """
-        if self._closing is not None:
-            return self._closing
         if not self._started:
             self._client.close()
+        if self.closed:
             self._closing = Operation.completed("close", None)
+        if self._closing is not None:
             return self._closing
         self._client.now = now
         self._handout.collect()
         self._handout.stop()
         seconds = self.config.close_timeout_ms / 1000 if timeout is None else timeout
-        self._closing = Operation("close")
+        self._closing = Operation("close", self._client.close)
         self._client.runner.start_background(self._close(now + seconds, self._closing))
         self._advance(now)
         return self._closing
@@ -483,14 +498,14 @@ class Consumer(Generic[K, V]):
         client.now = now
         self._handout.collect()
         client.runner.run(now)
-        if self.closed or not self._started:
-            return
-        self._tell_topic_errors()
-        self._positions.advance()
-        if self._closing is None:
-            self._commits.advance()
-            self._fetcher.send()
-        client.runner.run(now)
+        while self._started and not self.closed:
+            self._tell_topic_errors()
+            self._positions.advance()
+            if self._closing is None:
+                self._commits.advance()
+                self._fetcher.send()
+            if not client.runner.run(now):  # else what the flows have brought may lead on
+                return
 
     def _tell_topic_errors(self) -> None:
         """A topic that is out of reach is said once for each answer that says so (M6)."""
@@ -546,17 +561,15 @@ class Consumer(Generic[K, V]):
                 yield Sleep(self._client.backoff(failures), error)
 
     def _close(self, deadline: float, operation: Operation[None]) -> Flow[None]:
-        config = self.config
-        commit: Operation[None] | None = None
-        if config.group_id is not None and config.enable_auto_commit:
-            due = self._commits.finished()
-            if due:
-                left = max(0.0, deadline - self._client.now)
-                commit = self._client.runner.start("the last automatic commit", self._commits.commit(due), left)
-        # The commits of the program that are on their way come before it, so this waits for them too.
-        yield Wait(lambda: (commit is None or commit.done) and self._commits.idle, deadline)
-        if commit is not None and commit.done and commit.error is not None:
-            self._client.warn.warning(self._client.now, "close", "closing: %s", commit.error)
+        # The commits that are on their way come first, and may be all that there is to commit.
+        yield Wait(lambda: self._commits.idle, deadline)
+        due = self._commits.finished() if self.config.group_id is not None and self.config.enable_auto_commit else {}
+        if due:
+            left = max(0.0, deadline - self._client.now)
+            commit = self._client.runner.start("the last automatic commit", self._commits.commit(due), left)
+            yield Wait(lambda: commit.done)
+            if commit.error is not None:
+                self._client.warn.warning(self._client.now, "close", "closing: %s", commit.error)
         for key, request in self._fetcher.closing_requests():
             if self._client.is_ready(key):
                 self._client.request(key, request, lambda response, error: None)

@@ -2,8 +2,8 @@
 
 One request a broker is on its way at a time, on a connection that nothing else uses. Which partitions it asks for, in
 which order and for how many bytes is decided here, and what a partition's answer means (F1-F5, F16-F24, F27, F30). A
-partition that answered moves to the end of the line, so that none starves the others; one that holds more than its
-share of the memory stays in the session but asks for next to nothing.
+partition that answered moves to the end of the line, and a broker that was asked too, so that none starves the others;
+one that has no room left (see `memory`) leaves the session until it has.
 
 Nothing here moves a position: that is the application's doing (see `chunk`).
 """
@@ -11,19 +11,21 @@ Nothing here moves a position: that is the application's doing (see `chunk`).
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from dekaf_proto.client import Client
 from dekaf_proto.cluster import BrokerInfo
+from dekaf_proto.connection import ByVersion
 from dekaf_proto.consumer.chunk import Chunk, Reading, end_of_batches
+from dekaf_proto.consumer.memory import Memory
 from dekaf_proto.consumer.partition import Partition, PartitionPhase
 from dekaf_proto.consumer.session import FetchSession, Wanted
 from dekaf_proto.errors import (
     ErrorCode,
+    KafkaError,
     NoProgressError,
     OffsetOutOfRangeError,
     TopicAuthorizationError,
-    UnsupportedVersionError,
     broker_error,
 )
 from dekaf_proto.logs import RateLimited
@@ -33,9 +35,6 @@ from dekaf_proto.node import NodeKey, Purpose
 from dekaf_proto.types import TopicPartition
 
 log = logging.getLogger("dekaf.fetcher")
-
-#: A response holds at most this part of all that may be buffered, so that memory grows in small steps.
-RESPONSE_PARTS: Final = 4
 
 #: Wait, and ask for metadata first (3.4).
 _STALE_METADATA: Final = frozenset(
@@ -52,6 +51,15 @@ _STALE_METADATA: Final = frozenset(
 )
 
 
+class Asked(NamedTuple):
+    """What a partition was when it was asked for: an answer counts only as long as it still is (F16)."""
+
+    token: object
+    offset: int
+    leader: int
+    leader_epoch: int
+
+
 class Fetcher:
     """The fetching of one consumer. `partitions` is the consumer's own table of what is assigned."""
 
@@ -60,17 +68,22 @@ class Fetcher:
         client: Client,
         metadata: Metadata,
         partitions: dict[TopicPartition, Partition],
+        memory: Memory,
         reading: Reading[Any, Any],
     ) -> None:
         self._client = client
         self._metadata = metadata
         self._partitions = partitions
+        self._memory = memory
         self._reading = reading
         self._sessions: dict[NodeKey, FetchSession] = {}
         #: Requests on their way, and how many bytes each may bring.
         self._in_flight: dict[NodeKey, int] = {}
-        #: The order in which partitions are asked for.
+        #: The order in which partitions are asked for, and which request was a broker's last one.
         self._line: dict[TopicPartition, None] = {}
+        self._asked_last: dict[NodeKey, int] = {}
+        self._requests = 0
+        self._cluster_version = -1
         self._warn = RateLimited(log)
         self.fetches = 0
         self.fetch_seconds = 0.0
@@ -80,7 +93,7 @@ class Fetcher:
     @property
     def buffered_bytes(self) -> int:
         """Bytes fetched and not yet used up."""
-        return sum(partition.buffered_bytes for partition in tuple(self._partitions.values()))
+        return self._memory.buffered
 
     def is_fetching(self, tp: TopicPartition) -> bool:
         """Whether a request on its way asks for `tp`."""
@@ -88,7 +101,26 @@ class Fetcher:
 
     def send(self) -> None:
         """Sends what can be sent now."""
-        config = self._client.config
+        self._forget_brokers()
+        by_node = self._by_node()
+        if not by_node:
+            return
+        memory, config = self._memory, self._client.config
+        free = memory.total - memory.buffered - sum(self._in_flight.values())
+        # What each broker may bring at once: so little that there is something for all of them.
+        part = min(memory.part, max(1, memory.total // (len(self._in_flight) + len(by_node))))
+        for key in sorted(by_node, key=lambda key: self._asked_last.get(key, 0)):
+            partitions = by_node[key]
+            if free <= 0:
+                partitions = [partition for partition in partitions if not partition.chunks]
+                if not memory.starving or not partitions:
+                    continue
+            limit = max(1, min(config.fetch_max_bytes, free, part, memory.ask * len(partitions)))
+            free -= limit
+            self._send(key, partitions, limit)
+
+    def _by_node(self) -> dict[NodeKey, list[Partition]]:
+        """What can be asked for, and whom to ask, in the order of the line."""
         line = {tp: None for tp in self._line if tp in self._partitions}
         line.update((tp, None) for tp in self._partitions)
         self._line = line
@@ -99,29 +131,16 @@ class Fetcher:
                 key = self._target(partition)
                 if key is not None and key not in self._in_flight and self._client.is_available(key):
                     by_node.setdefault(key, []).append(partition)
-        if not by_node:
-            return
-        free = config.fetch_max_buffered_bytes - self.buffered_bytes - sum(self._in_flight.values())
-        share = config.fetch_max_buffered_bytes // max(1, len(self._partitions))
-        for key, partitions in by_node.items():
-            if free <= 0:
-                return
-            limit = min(
-                config.fetch_max_bytes,
-                free,
-                max(1, config.fetch_max_buffered_bytes // RESPONSE_PARTS),
-                config.max_partition_fetch_bytes * len(partitions),
-            )
-            free -= limit
-            self._send(key, partitions, limit, share)
+        return by_node
 
     def _is_fetchable(self, partition: Partition) -> bool:
-        """F1, and that what is buffered leads on to something."""
+        """F1, and that there is room, and that what is buffered leads on to something."""
         return (
             partition.phase is PartitionPhase.FETCHING
             and not partition.paused
             and not partition.damaged
             and partition.resting_until <= self._client.now
+            and self._memory.has_room(partition)
         )
 
     def _target(self, partition: Partition) -> NodeKey | None:
@@ -129,6 +148,7 @@ class Fetcher:
         leader = self._client.cluster.leader(partition.tp)
         if leader is None:
             self._metadata.refresh()
+            self._rest(partition)  # a new leader ends it
             return None
         preferred = partition.preferred_replica
         if preferred >= 0:
@@ -141,21 +161,16 @@ class Fetcher:
             partition.preferred_replica = -1
         return NodeKey(leader.leader, Purpose.FETCH)
 
-    def _send(self, key: NodeKey, partitions: list[Partition], limit: int, share: int) -> None:
+    def _send(self, key: NodeKey, partitions: list[Partition], limit: int) -> None:
         config = self._client.config
         session = self._sessions.setdefault(key, FetchSession())
+        max_bytes = self._memory.ask
         wanted = {}
-        tokens = {}
-        # Those with room first: the broker fills the response in order (F5).
-        for partition in sorted(partitions, key=lambda p: p.buffered_bytes >= share):
-            over = partition.buffered_bytes >= share
-            wanted[partition.tp] = Wanted(
-                self._client.cluster.topic_id(partition.tp.topic),
-                partition.fetch_offset,
-                partition.leader_epoch,
-                1 if over else config.max_partition_fetch_bytes,
-            )
-            tokens[partition.tp] = (partition.token, partition.fetch_offset)
+        asked = {}
+        for p in partitions:
+            topic_id = self._client.cluster.topic_id(p.tp.topic)
+            wanted[p.tp] = Wanted(topic_id, p.fetch_offset, p.leader_epoch, max_bytes)
+            asked[p.tp] = Asked(p.token, p.fetch_offset, p.leader, p.leader_epoch)
         request, max_version = session.request(wanted)
         request.max_wait_ms = config.fetch_max_wait_ms
         request.min_bytes = config.fetch_min_bytes
@@ -163,68 +178,76 @@ class Fetcher:
         request.isolation_level = int(config.isolation_level)
         request.rack_id = config.client_rack
         self._in_flight[key] = limit
+        self._requests += 1
+        self._asked_last[key] = self._requests
         sent_at = self._client.now
+
+        def build(version: int) -> FetchRequest:
+            return session.in_version(request, version)
 
         def on_done(response: FetchResponse | None, error: Exception | None) -> None:
             self._in_flight.pop(key, None)
             if self._sessions.get(key) is not session:
-                return  # the consumer was closed, or the broker left (F15)
+                return  # the consumer was closed (F15)
             if response is None:
                 assert error is not None
-                self._failed(key, session, tokens, error)
+                self._failed(key, session, asked, error)
                 return
             self.fetches += 1
             self.fetch_seconds += self._client.now - sent_at
-            self._take(key, session, response, tokens)
+            self._take(key, session, response, asked)
 
         timeout = (config.request_timeout_ms + config.fetch_max_wait_ms) / 1000
-        self._client.request(key, request, on_done, max_version, timeout)
+        self._client.request(key, ByVersion(FetchRequest, build), on_done, max_version, timeout)
 
     # --------------------------------------------------------------------------------------------------- receiving
 
+    def _counts(self, tp: TopicPartition, asked: Asked) -> Partition | None:
+        """The partition, if an answer to what was asked still means it: it was not sought, reset, assigned anew or led
+        by another broker in the meantime, and nobody else has answered (F16)."""
+        p = self._partitions.get(tp)
+        if p is None or p.phase is not PartitionPhase.FETCHING:
+            return None
+        return p if asked == Asked(p.token, p.fetch_offset, p.leader, p.leader_epoch) else None
+
     def _failed(
-        self, key: NodeKey, session: FetchSession, tokens: dict[TopicPartition, tuple[object, int]], error: Exception
+        self, key: NodeKey, session: FetchSession, asked: dict[TopicPartition, Asked], error: Exception
     ) -> None:
         session.restart(keep_id=True)
-        for tp, (token, _) in tokens.items():
-            partition = self._partitions.get(tp)
-            if partition is not None and partition.token is token:
+        for tp, what in asked.items():
+            partition = self._counts(tp, what)
+            if partition is not None:
                 partition.preferred_replica = -1
-                if isinstance(error, UnsupportedVersionError):
-                    partition.fail(error)  # trying again would not help
+                if not (isinstance(error, KafkaError) and error.retriable):
+                    self._fail(partition, error)  # trying again would not help
         self._warn.warning(self._client.now, f"fetch {key}", "fetching from %s failed: %s", key, error)
         self._metadata.refresh()
 
     def _take(
-        self,
-        key: NodeKey,
-        session: FetchSession,
-        response: FetchResponse,
-        tokens: dict[TopicPartition, tuple[object, int]],
+        self, key: NodeKey, session: FetchSession, response: FetchResponse, asked: dict[TopicPartition, Asked]
     ) -> None:
-        version = 13 if any(topic.topic_id for topic in response.responses) else 12
-        data = session.accept(response, version)
+        was_full = session.epoch == 0
+        data = session.accept(response)
         if data is None:
-            self._session_ended(key, response, tokens)
+            self._session_ended(key, response, asked, was_full)
             return
         self._warn.settled(f"fetch {key}")
         endpoints = [BrokerInfo(n.node_id, n.host, n.port, n.rack) for n in response.node_endpoints]
         for tp, answer in data.items():
-            partition = self._partitions.get(tp)
-            token, offset = tokens[tp]
-            if partition is None or partition.token is not token or partition.fetch_offset != offset:
-                continue  # sought, reset or assigned anew in the meantime (F16)
+            partition = self._counts(tp, asked[tp])
+            if partition is None:
+                continue
             code = ErrorCode.of(answer.error_code)
             if code is ErrorCode.NONE:
                 self._take_data(partition, answer)
             else:
-                self._take_error(key, partition, code, answer, offset, endpoints)
+                self._take_error(key, partition, code, answer, endpoints)
             if code is not ErrorCode.NONE or answer.records:
                 self._line.pop(tp, None)  # to the end of the line (F5)
                 self._line[tp] = None
 
     def _session_ended(
-        self, key: NodeKey, response: FetchResponse, tokens: dict[TopicPartition, tuple[object, int]]
+        self, key: NodeKey, response: FetchResponse, asked: dict[TopicPartition, Asked], was_full: bool
     ) -> None:
         code = ErrorCode.of(response.error_code)
         if code is ErrorCode.FETCH_SESSION_TOPIC_ID_ERROR:
@@ -232,10 +255,10 @@ class Fetcher:
         if code is ErrorCode.NONE and response.throttle_time_ms > 0:
             return  # a broker that throttles may answer with nothing (F7)
         log.debug("the fetch session with %s begins anew (%s)", key, code.name)
-        if code in (ErrorCode.FETCH_SESSION_ID_NOT_FOUND, ErrorCode.INVALID_FETCH_SESSION_EPOCH):
+        if code in (ErrorCode.FETCH_SESSION_ID_NOT_FOUND, ErrorCode.INVALID_FETCH_SESSION_EPOCH) and not was_full:
             return  # normal when the broker's cache is short: nothing to wait for
-        for tp in tokens:
-            partition = self._partitions.get(tp)
+        for tp, what in asked.items():
+            partition = self._counts(tp, what)
             if partition is not None:
                 self._rest(partition)
 
@@ -248,23 +271,21 @@ class Fetcher:
             return
         records = answer.records
         view = records if isinstance(records, memoryview) else memoryview(records)
+        offset = partition.fetch_offset
         size, next_offset, epoch, damaged = end_of_batches(view)
         if size == 0 and not damaged:
             # Asking again would bring the same again, for ever (B20).
-            partition.fail(NoProgressError(partition.tp, partition.fetch_offset, len(view)))
+            self._fail(partition, NoProgressError(partition.tp, offset, len(view)))
             return
-        if not damaged:
-            view = view[:size]
-            if next_offset <= partition.fetch_offset:
-                return  # nothing but what is there already
-        else:
+        if damaged or next_offset <= offset:
+            # Nothing behind it can be reached: whoever reads that far gets an error.
             partition.damaged = True
-            next_offset = max(next_offset, partition.fetch_offset) + 1  # behind which nothing can be reached
+            next_offset = max(next_offset, offset) + 1
+        else:
+            view = view[:size]  # the rest is the beginning of a batch (B17)
         aborted = [(t.first_offset, t.producer_id) for t in answer.aborted_transactions or ()]
         partition.chunks.append(
-            Chunk(
-                partition.tp, view, partition.fetch_offset, next_offset, self._reading, aborted, epoch, partition.token
-            )
+            Chunk(partition.tp, view, offset, next_offset, self._reading, aborted, epoch, partition.token)
         )
 
     @staticmethod
@@ -277,19 +298,17 @@ class Fetcher:
             partition.log_start_offset = answer.log_start_offset
 
     def _prefer(self, partition: Partition, replica: int) -> None:
-        if replica != partition.preferred_replica:  # the same once more does not prolong it (F30)
+        if replica not in self._client.cluster.brokers:
+            self._metadata.refresh()
+            self._rest(partition)
+        elif replica != partition.preferred_replica:  # the same once more does not prolong it (F30)
             partition.preferred_replica = replica
             partition.preferred_until = self._client.now + self._client.config.metadata_max_age_ms / 1000
 
     def _take_error(
-        self,
-        key: NodeKey,
-        partition: Partition,
-        code: ErrorCode,
-        answer: PartitionData,
-        offset: int,
-        endpoints: list[BrokerInfo],
+        self, key: NodeKey, partition: Partition, code: ErrorCode, answer: PartitionData, endpoints: list[BrokerInfo]
     ) -> None:
+        offset = partition.fetch_offset
         if code in _STALE_METADATA:
             hint = answer.current_leader
             if (
@@ -308,7 +327,7 @@ class Fetcher:
             partition.tell(TopicAuthorizationError(int(code), partition.tp.topic))  # tried again after a while
             self._rest(partition)
         elif code is ErrorCode.CORRUPT_MESSAGE or not (code.retriable or code is ErrorCode.UNKNOWN_SERVER_ERROR):
-            partition.fail(broker_error(answer.error_code, f"fetching {partition.tp} at offset {offset}"))
+            self._fail(partition, broker_error(answer.error_code, f"fetching {partition.tp} at offset {offset}"))
         else:
             self._rest(partition)
         self._warn.warning(
@@ -316,36 +335,46 @@ class Fetcher:
         )
 
     def _out_of_range(self, key: NodeKey, partition: Partition, offset: int) -> None:
+        policy = self._client.config.auto_offset_reset
         if partition.preferred_replica >= 0 and key.node_id == partition.preferred_replica:
             partition.preferred_replica = -1  # a follower may lag: the leader decides (trap 8)
-            return
-        policy = self._client.config.auto_offset_reset
-        if partition.chunks:
-            self._rest(partition)  # what is buffered comes first; asked again from where that ends
-            return
-        if policy.kind == "none":
-            partition.fail(OffsetOutOfRangeError({partition.tp: offset}))
+            self._rest(partition)  # who may send us back to the follower
+        elif policy.kind == "none" or partition.chunks:
+            self._fail(partition, OffsetOutOfRangeError({partition.tp: offset}))
         else:
             log.info("%s: offset %d is out of range, starting at %s", partition.tp, offset, policy)
             partition.begin_reset(policy)
+
+    def _fail(self, partition: Partition, error: Exception) -> None:
+        """The program must know, when it has come so far: what is buffered comes first (F20). It is asked again until
+        then, as an error that can't be told may pass as well."""
+        if partition.chunks:
+            self._rest(partition)
+        else:
+            partition.fail(error)
 
     def _rest(self, partition: Partition) -> None:
         partition.rest(self._client.now + self._client.backoff(partition.failures + 1))
 
     # ----------------------------------------------------------------------------------------------------- the end
 
-    def forget(self, node_ids: list[int]) -> None:
-        """Brokers that have left: their sessions mean nothing any more (F15)."""
-        for key in [key for key in self._sessions if key.node_id in node_ids]:
-            del self._sessions[key]
-            self._in_flight.pop(key, None)
+    def _forget_brokers(self) -> None:
+        """The sessions of brokers that have left mean nothing any more (F15)."""
+        if self._cluster_version == self._client.cluster.version:
+            return
+        self._cluster_version = self._client.cluster.version
+        for key in [key for key in self._sessions if key.node_id not in self._client.cluster.brokers]:
+            if key not in self._in_flight:
+                del self._sessions[key]
+                self._asked_last.pop(key, None)
 
     def closing_requests(self) -> list[tuple[NodeKey, FetchRequest]]:
         """What tells the brokers that the sessions are over, as far as they can be told without waiting (F14)."""
         requests = []
         for key, session in self._sessions.items():
             request = session.closing_request()
-            if request is not None and key not in self._in_flight:
-                requests.append((key, request))
+            if request is not None:
+                # Behind a fetch that waits for data it would come too late.
+                requests.append((NodeKey(key.node_id) if key in self._in_flight else key, request))
         self._sessions.clear()
         return requests

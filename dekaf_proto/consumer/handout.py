@@ -8,18 +8,16 @@ what they have.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from dekaf_proto.client import Client
 from dekaf_proto.consumer.chunk import Chunk, FetchedRecords
 from dekaf_proto.consumer.lookups import LATEST, Lookups
+from dekaf_proto.consumer.memory import Memory
 from dekaf_proto.consumer.partition import Partition, PartitionPhase
 from dekaf_proto.events import EndOfPartition, Failed
 from dekaf_proto.operation import Flow, Operation
 from dekaf_proto.types import TopicPartition
-
-#: A run holds at most this part of what may be buffered.
-RUN_PARTS: Final = 4
 
 
 class Bound:
@@ -39,15 +37,17 @@ class Handout:
         client: Client,
         partitions: dict[TopicPartition, Partition],
         troubles: dict[TopicPartition, Exception],
+        memory: Memory,
         lookups: Lookups,
     ) -> None:
         self._client = client
         self._partitions = partitions
         self._troubles = troubles
+        self._memory = memory
         self._lookups = lookups
         #: What the program must know besides.
         self.failures: list[Exception] = []
-        #: What the application has in hand: the newest last.
+        #: What the application has in hand: one run, or those of a batch that it gathers, the newest last.
         self._runs: list[FetchedRecords[Any, Any]] = []
         #: Whose turn it is, the longest ago first.
         self._turn: dict[TopicPartition, None] = {}
@@ -65,11 +65,26 @@ class Handout:
                     self.records += partition.collect()
 
     def finish(self) -> None:
-        """The application has asked for what comes next: what it has in hand is finished."""
+        """The application has asked for what comes next: what it has in hand is finished, and leads no further."""
         for run in self._runs:
             run.finish()
         for partition in self._partitions.values():
             partition.held_from = None
+        self.collect()
+        self.stop()
+        self._runs.clear()
+
+    def hand_back(self) -> None:
+        """What was handed out and is not finished is fetched and handed out again."""
+        for tp, partition in self._partitions.items():
+            finished, position = partition.finished, partition.position
+            if position is not None and 0 <= finished < position:
+                trouble, epoch = self._troubles.get(tp), partition.epoch_below(finished)
+                partition.drop()
+                partition.offset, partition.offset_epoch = finished, -1 if epoch is None else epoch
+                if trouble is not None:
+                    self._troubles[tp] = trouble
+        self.stop()
 
     def stop(self) -> None:
         """Something has changed: the application is to ask again before it takes another record."""
@@ -84,6 +99,7 @@ class Handout:
         if failed is not None:
             return failed
         run = self._next_run(bound)
+        self._memory.starving = run is None
         if run is None and bound is not None and self._has_ended(bound):
             return EndOfPartition()
         return run
@@ -92,21 +108,25 @@ class Handout:
         """Whether `next` has anything."""
         if self.has_failure:
             return True
-        if any(p.chunks and self._may_hand_out(p, bound) for p in self._partitions.values()):
+        ready = any(p.chunks and self._may_hand_out(p, bound) for p in self._partitions.values())
+        self._memory.starving = not ready
+        if ready:
             return True
         return bound is not None and self._has_ended(bound)
 
     def has_enough(self, records: int, bound: Bound | None) -> bool:
         """Whether there is no point in waiting for more, to hand out `records` at once: they are there, as far as their
-        offsets tell, or half of what may be buffered is; or an error or the end comes before them."""
+        offsets tell, or as much of a partition as may be buffered; or an error or the end comes before them."""
         if self.has_failure or (bound is not None and self._has_ended(bound)):
             return True
-        there = size = 0
+        there = 0
         for partition in self._partitions.values():
             if partition.chunks and self._may_hand_out(partition, bound):
                 there += sum(max(0, chunk.next_offset - chunk.position) for chunk in partition.chunks)
-                size += partition.buffered_bytes
-        return there >= records or size * 2 >= self._client.config.fetch_max_buffered_bytes
+                if there >= records or not self._memory.has_room(partition):
+                    return True
+        self._memory.starving = there == 0
+        return False
 
     @property
     def has_failure(self) -> bool:
@@ -125,23 +145,26 @@ class Handout:
         return Failed(error, tps)
 
     def _next_run(self, bound: Bound | None) -> FetchedRecords[Any, Any] | None:
-        limit = max(1, self._client.config.fetch_max_buffered_bytes // RUN_PARTS)
+        limit = self._memory.part
         chunks: list[Chunk[Any, Any]] = []
         bounds: list[int] = []
-        ready = [p for p in self._in_turn() if p.chunks and self._may_hand_out(p, bound)]
+        ready = [
+            [chunk for chunk in p.chunks if chunk.position < chunk.next_offset]
+            for p in self._in_turn()
+            if p.chunks and self._may_hand_out(p, bound)
+        ]
         depth = 0
         while limit > 0 and ready:
-            for partition in ready:
-                chunk = partition.chunks[depth]
+            for waiting in ready:
+                chunk = waiting[depth]
                 chunks.append(chunk)
                 if bound is not None:
-                    bounds.append(bound.ends[partition.tp])
+                    bounds.append(bound.ends[chunk.tp])
                 limit -= chunk.size
                 if limit <= 0:
                     break
             depth += 1
-            ready = [p for p in ready if len(p.chunks) > depth]
-        self._runs = [run for run in self._runs if not all(c.is_used_up or not c.live for c in run.chunks)]
+            ready = [waiting for waiting in ready if len(waiting) > depth]
         if not chunks:
             return None
         for chunk in chunks:
@@ -153,8 +176,9 @@ class Handout:
 
     def _in_turn(self) -> list[Partition]:
         """All partitions, those first that were handed out the longest ago."""
+        self._turn = {tp: None for tp in self._turn if tp in self._partitions}
         waited = [partition for tp, partition in self._partitions.items() if tp not in self._turn]
-        return [*waited, *(self._partitions[tp] for tp in self._turn if tp in self._partitions)]
+        return [*waited, *(self._partitions[tp] for tp in self._turn)]
 
     def _may_hand_out(self, partition: Partition, bound: Bound | None) -> bool:
         if partition.paused or partition.phase is not PartitionPhase.FETCHING:

@@ -105,11 +105,12 @@ class Partition:
     @property
     def position(self) -> int | None:
         """The next offset that the application will be given; None while that is not known."""
-        for chunk in tuple(self.chunks):
+        chunks = tuple(self.chunks)
+        for chunk in chunks:
             if chunk.position < chunk.next_offset:
                 return chunk.position
-        if self.chunks:
-            return self.chunks[-1].next_offset
+        if chunks:
+            return chunks[-1].next_offset
         return self.offset if self.offset >= 0 else None
 
     @property
@@ -117,30 +118,21 @@ class Partition:
         """Everything below is finished; -1 while there is no position."""
         if self.held_from is not None:
             return max(self.held_from, self.floor)
-        for chunk in tuple(self.chunks):
+        chunks = tuple(self.chunks)
+        for chunk in chunks:
             if not chunk.is_used_up:
                 return max(chunk.finished, self.floor)
-        return max(self.chunks[-1].next_offset if self.chunks else self.offset, self.floor)
-
-    @property
-    def position_epoch(self) -> int:
-        """The leader epoch of the record before the position, -1 if unknown."""
-        epoch = self.offset_epoch
-        for chunk in tuple(self.chunks):
-            if chunk.leader_epoch >= 0:
-                epoch = chunk.leader_epoch
-            if chunk.position < chunk.next_offset:
-                break
-        return epoch
+        return max(chunks[-1].next_offset if chunks else self.offset, self.floor)
 
     def epoch_below(self, offset: int) -> int | None:
         """The leader epoch of the record before `offset`, None if it is not known for certain."""
+        if offset < self.offset:
+            return None
         epoch = self.offset_epoch
         for chunk in tuple(self.chunks):
-            if chunk.batch_start >= offset:
+            if offset <= chunk.start:
                 break
-            if chunk.leader_epoch >= 0:
-                epoch = chunk.leader_epoch
+            epoch = chunk.epoch_below(offset)
         return epoch if epoch >= 0 else None
 
     @property
@@ -170,19 +162,19 @@ class Partition:
         """Lets go of chunks that are used up; how many records were handed out in them."""
         handed_out = 0
         while self.chunks and self.chunks[0].is_used_up:
-            chunk = self.chunks.popleft()
+            chunk = self.chunks[0]
             handed_out += chunk.handed_out
-            self.offset = chunk.next_offset
-            if chunk.leader_epoch >= 0:
-                self.offset_epoch = chunk.leader_epoch
+            self.offset, self.offset_epoch = chunk.next_offset, chunk.last_epoch
+            self.chunks.popleft()  # last, so that nobody sees a position before it
         return handed_out
 
     def forget_buffered(self) -> None:
         """What is buffered and not yet handed out is to be fetched again; position and record in hand stay."""
-        position, finished, epoch = self.position, self.finished, self.position_epoch
+        position, finished = self.position, self.finished
         assert position is not None
+        epoch = self.epoch_below(position)
         self.drop()
-        self.offset, self.offset_epoch = position, epoch
+        self.offset, self.offset_epoch = position, -1 if epoch is None else epoch
         if finished < position:
             self.held_from = finished
 

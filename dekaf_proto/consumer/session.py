@@ -45,6 +45,7 @@ class FetchSession:
         self._known: dict[TopicPartition, Wanted] = {}
         self._asked: dict[TopicPartition, Wanted] = {}
         self._by_id = False
+        self._version = 0
 
     @property
     def partitions(self) -> Iterable[TopicPartition]:
@@ -93,7 +94,20 @@ class FetchSession:
                 topics[key].partitions.append(tp.partition)
         yield from topics.values()
 
-    def accept(self, response: FetchResponse, version: int) -> dict[TopicPartition, PartitionData] | None:
+    def in_version(self, request: FetchRequest, version: int) -> FetchRequest:
+        """The last request as it goes out in `version`.
+
+        Where topics have names, an old id and a new one are the same to the broker, which adds first and drops then.
+        """
+        self._version = version
+        if version <= NAMES_UP_TO:
+            asked = {(tp.topic, tp.partition) for tp in self._asked}
+            for topic in request.forgotten_topics_data:
+                topic.partitions = [p for p in topic.partitions if (topic.topic, p) not in asked]
+            request.forgotten_topics_data = [topic for topic in request.forgotten_topics_data if topic.partitions]
+        return request
+
+    def accept(self, response: FetchResponse) -> dict[TopicPartition, PartitionData] | None:
         """The partitions of a response; None if nothing of it can be used, and the session begins anew."""
         code = response.error_code
         if code != ErrorCode.NONE:
@@ -104,7 +118,7 @@ class FetchSession:
         data: dict[TopicPartition, PartitionData] = {}
         complete = True
         for topic in response.responses:
-            name = topic.topic if version <= NAMES_UP_TO else ids.get(topic.topic_id)
+            name = topic.topic if self._version <= NAMES_UP_TO else ids.get(topic.topic_id)
             for partition in topic.partitions:
                 tp = TopicPartition(name or "", partition.partition_index)
                 if name is None or tp not in self._asked:
