@@ -273,7 +273,7 @@ class Client:
         """Whether any known broker could be asked that was not dialled since then."""
         return any(node.state is not NodeState.BACKOFF and node.last_tried < since for node in self._candidates())
 
-    def explain(self, target: object) -> Exception | None:
+    def explain(self, target: object) -> ConnectionLostError | None:
         """What keeps a target from answering, None if nothing is known: for the text of a time-out."""
         error = self._unreachable(target)
         return error if error.causes else None

@@ -1,30 +1,34 @@
 """Keeps what is known of the cluster fresh, and finds coordinators: flows over the client (M1-M9, G1-G4, C6).
 
 One Metadata request is on its way at a time, for the topics that somebody wants. It is due when they are first wanted,
-when an answer elsewhere has shown that something is stale, and after `metadata_max_age_ms`.
+when an answer elsewhere has shown that something is stale, and after `metadata_max_age_ms`. What is asked for again and
+again, because it stays stale or incomplete, is asked for less and less often (M9).
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from dekaf_proto.client import LEAST_LOADED, Client
 from dekaf_proto.connection import ByVersion
 from dekaf_proto.errors import (
     BrokerError,
-    CoordinatorError,
+    ConnectionLostError,
     ErrorCode,
     GroupAuthorizationError,
     KafkaError,
     RebootstrapRequiredError,
+    UnsupportedVersionError,
     broker_error,
 )
-from dekaf_proto.messages.find_coordinator import FindCoordinatorRequest, FindCoordinatorResponse
+from dekaf_proto.messages.find_coordinator import Coordinator, FindCoordinatorRequest, FindCoordinatorResponse
 from dekaf_proto.messages.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
 from dekaf_proto.node import Node, NodeKey, Purpose
 from dekaf_proto.operation import Call, Flow, Sleep, Wait
+from dekaf_proto.types import TopicPartition
 
 log = logging.getLogger("dekaf.metadata")
 
@@ -48,6 +52,22 @@ class Asked:
         return ByVersion(MetadataRequest, build)
 
 
+@dataclass(slots=True)
+class _Search:
+    """The search for a group's coordinator."""
+
+    asking: bool = False
+    failures: int = 0
+    resting_until: float = 0.0
+    problem: KafkaError | None = None
+
+    def is_over(self) -> bool:
+        return not self.asking
+
+    def why(self) -> KafkaError | None:
+        return self.problem
+
+
 class Metadata:
     """The flows that feed `client.cluster`."""
 
@@ -57,15 +77,18 @@ class Metadata:
         #: Topics that somebody asked about once, and until when they are kept fresh.
         self._visitors: dict[str, float] = {}
         self._refresh = True
+        #: A topic is wanted of which nothing is known: there is no reason to wait.
+        self._urgent = True
         self._updated_at: float | None = None
         #: Since when every attempt has failed.
         self._failing_since: float | None = None
-        #: Answers in a row that still lacked something that is wanted.
-        self._incomplete = 0
+        #: How often in a row an answer was followed so soon by the next question that this had to wait.
+        self._repeats = 0
         self._coordinators: dict[str, NodeKey] = {}
-        self._finding: set[str] = set()
-        #: What the last attempt failed of, for the text of time-outs.
-        self.last_error: KafkaError | None = None
+        self._searches: dict[str, _Search] = {}
+        self._last_error: KafkaError | None = None
+        #: What the program was told, so that it is told only once.
+        self._told = ""
 
     def start(self) -> None:
         """Begins to ask."""
@@ -77,7 +100,7 @@ class Metadata:
         """The topics that are kept fresh from now on."""
         wanted = dict.fromkeys(topics)
         if any(topic not in self._wanted for topic in wanted):
-            self.refresh()
+            self._refresh = self._urgent = True
         self._wanted = wanted
 
     def visit(self, topics: Iterable[str]) -> None:
@@ -85,7 +108,7 @@ class Metadata:
         until = self._client.now + self._client.config.metadata_max_age_ms / 1000
         for topic in topics:
             if topic not in self._wanted and topic not in self._visitors:
-                self.refresh()
+                self._refresh = self._urgent = True
             self._visitors[topic] = until
 
     def refresh(self) -> None:
@@ -101,6 +124,26 @@ class Metadata:
         ):
             return None
         return broker_error(info.error, f"topic {topic}")
+
+    def why_no_leader(self, tp: TopicPartition) -> KafkaError | None:
+        """Why it is not known who leads a partition, as far as that is known: for the text of a time-out."""
+        if self.last_error is not None:
+            return self.last_error
+        info = self._client.cluster.topics.get(tp.topic)
+        if info is None:
+            return None
+        if info.error is not ErrorCode.NONE:
+            return broker_error(info.error, f"topic {tp.topic}")
+        missing = tp.partition not in info.partitions
+        code = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION if missing else ErrorCode.LEADER_NOT_AVAILABLE
+        return broker_error(code, str(tp))
+
+    @property
+    def last_error(self) -> KafkaError | None:
+        """What the last attempt failed of, or the first one is held up by; None if all is well."""
+        if self._last_error is None and self._updated_at is None:
+            return self._client.explain(LEAST_LOADED)
+        return self._last_error
 
     def _topics(self) -> list[str]:
         now = self._client.now
@@ -126,36 +169,43 @@ class Metadata:
     def _keep_fresh(self) -> Flow[None]:
         client = self._client
         failures = 0
+        round_began = client.now
         while True:
             age = client.config.metadata_max_age_ms / 1000
-            due_at = None if self._updated_at is None else self._updated_at + age
-            yield Wait(lambda: self._refresh, due_at)
-            self._refresh = False
+            yield Wait(lambda: self._refresh, None if self._updated_at is None else self._updated_at + age)
+            yield from self._hold_back()
+            self._refresh = self._urgent = False
             if self._failing_since is None:
-                self._failing_since = client.now
+                self._failing_since = round_began = client.now
             try:
                 yield from self._ask()
             except KafkaError as error:
-                self.last_error = error
                 self._refresh = True
                 failures += 1
-                client.warn.warning(client.now, "metadata", "no metadata: %s", error)
-                if not self._begin_again(error):
+                self._failed(error)
+                # Another broker may know better, at once; but each is asked only once before there is a pause.
+                if not (isinstance(error, ConnectionLostError) and client.has_untried(round_began)):
                     yield Sleep(client.backoff(failures))
+                    round_began = client.now
                 continue
             failures = 0
-            self.last_error = None
+            self._last_error = self._failing_since = None
+            self._told = ""
             client.warn.settled("metadata")
             self._updated_at = client.now
-            self._failing_since = None
-            if self._is_complete():
-                self._incomplete = 0
-                if self._refresh:  # asked for again meanwhile: not more often than failures are retried
-                    yield Sleep(client.backoff(1))
-            else:
-                self._incomplete += 1
+            if not self._is_complete():
                 self._refresh = True
-                yield Sleep(client.backoff(self._incomplete))
+
+    def _hold_back(self) -> Flow[None]:
+        """What was asked not long ago is asked again after a while, which grows; about a new topic at once."""
+        if self._updated_at is None:
+            return
+        earliest = self._updated_at + self._client.backoff(self._repeats + 1)
+        if self._client.now >= earliest:
+            self._repeats = 0
+        elif not self._urgent:
+            self._repeats += 1
+            yield Wait(lambda: self._urgent, earliest)
 
     def _ask(self) -> Flow[None]:
         topics = self._topics()
@@ -166,70 +216,78 @@ class Metadata:
 
     def _take(self, response: MetadataResponse, version: int) -> None:
         """Takes a response into the cluster; raises if it can't be used."""
-        if response.error_code == ErrorCode.REBOOTSTRAP_REQUIRED:
-            raise broker_error(response.error_code)
+        if response.error_code != ErrorCode.NONE:
+            raise broker_error(response.error_code, "in answer to Metadata")
         if not self._client.cluster.update(response, version):
             raise BrokerError(ErrorCode.BROKER_NOT_AVAILABLE, "the answer names no brokers")
         self._client.metadata_arrived()
 
-    def _begin_again(self, error: KafkaError) -> bool:
-        """Rebootstraps if that is called for (C6); whether the next attempt need not wait."""
+    def _failed(self, error: KafkaError) -> None:
+        """An attempt has failed: begins again from the bootstrap servers if that is called for (C6)."""
         client = self._client
-        if client.config.metadata_recovery_strategy == "rebootstrap":
-            limit = client.config.metadata_recovery_rebootstrap_trigger_ms / 1000
-            assert self._failing_since is not None
-            if isinstance(error, RebootstrapRequiredError):
-                client.rebootstrap("a broker asked for it")
-            elif client.now - self._failing_since >= limit:
-                self._failing_since = client.now
-                client.rebootstrap(f"no metadata for {limit:g} s")
-            elif not client.has_connectable():
-                client.rebootstrap("no known broker can be reached")
-        return client.has_connectable()
+        self._last_error = error
+        client.warn.warning(client.now, "metadata", "no metadata: %s", error)
+        if isinstance(error, UnsupportedVersionError) and self._told != str(error):
+            self._told = str(error)
+            client.on_trouble(error)  # trying again will hardly help
+        if client.config.metadata_recovery_strategy != "rebootstrap":
+            return
+        limit = client.config.metadata_recovery_rebootstrap_trigger_ms / 1000
+        assert self._failing_since is not None
+        if isinstance(error, RebootstrapRequiredError):
+            client.rebootstrap("a broker asked for it")
+        elif client.now - self._failing_since >= limit:
+            self._failing_since = client.now
+            client.rebootstrap(f"no metadata for {limit:g} s")
+        elif not client.has_connectable():
+            client.rebootstrap("no known broker can be reached")
 
     # ------------------------------------------------------------------------------------------------ coordinators
 
     def coordinator(self, group_id: str) -> Flow[NodeKey]:
-        """Finds the coordinator of a group, however long that takes; raises what waiting does not mend."""
-        failures = 0
-        while True:
-            known = self._coordinators.get(group_id)
-            if known is not None:
-                return known
-            if group_id in self._finding:
-                yield Wait(lambda: group_id not in self._finding)
+        """Finds the coordinator of a group, however long that takes; raises what waiting does not mend.
+
+        Whoever comes while it is being looked for takes part: there is one question at a time, and one back-off.
+        """
+        client = self._client
+        while group_id not in self._coordinators:
+            search = self._searches.setdefault(group_id, _Search())
+            if search.asking:
+                yield Wait(search.is_over, because=search.why)
                 continue
-            self._finding.add(group_id)
+            if client.now < search.resting_until:
+                yield Sleep(search.resting_until - client.now, search.problem)
+                continue
+            search.asking = True
             try:
                 response: FindCoordinatorResponse = yield Call(LEAST_LOADED, _find_coordinator(group_id))
                 self._coordinators[group_id] = self._found(group_id, response)
-                continue
-            except CoordinatorError as error:
-                problem: KafkaError = error
+                del self._searches[group_id]
             except KafkaError as error:
+                search.failures += 1
+                search.resting_until = client.now + client.backoff(search.failures)
+                search.problem = error
                 if not error.retriable:
                     raise
-                problem = error
             finally:
-                self._finding.discard(group_id)
-            failures += 1
-            yield Sleep(self._client.backoff(failures), problem)
+                search.asking = False
+        return self._coordinators[group_id]
 
     def _found(self, group_id: str, response: FindCoordinatorResponse) -> NodeKey:
-        if response.coordinators:
-            answer = response.coordinators[0]
-            code, message = answer.error_code, answer.error_message
-            node_id, host, port = answer.node_id, answer.host, answer.port
-        else:
-            code, message = response.error_code, response.error_message
-            node_id, host, port = response.node_id, response.host, response.port
+        answer: Coordinator | FindCoordinatorResponse = response.coordinators[0] if response.coordinators else response
+        code, node_id, host = answer.error_code, answer.node_id, answer.host
         if code == ErrorCode.GROUP_AUTHORIZATION_FAILED:
             raise GroupAuthorizationError(code, group_id)
         if code != ErrorCode.NONE:
-            raise broker_error(code, message or f"looking for the coordinator of {group_id}")
-        if node_id < 0:  # nothing to be kept (G3)
-            raise broker_error(ErrorCode.COORDINATOR_NOT_AVAILABLE)
-        return self._client.add_coordinator(node_id, host, port)
+            raise broker_error(code, answer.error_message or f"looking for the coordinator of {group_id}")
+        if node_id < 0 or not host:  # nothing to be kept (G3)
+            raise broker_error(ErrorCode.COORDINATOR_NOT_AVAILABLE, f"group {group_id}")
+        return self._client.add_coordinator(node_id, host, answer.port)
+
+    def why_no_coordinator(self, group_id: str) -> KafkaError | None:
+        """What the search for a group's coordinator failed of last, None if it did not or is over."""
+        search = self._searches.get(group_id)
+        return None if search is None else search.problem
 
     def coordinator_lost(self, group_id: str, why: str) -> None:
         """The coordinator is another one, or not to be reached (G4): what is on its way to it fails."""

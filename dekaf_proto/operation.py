@@ -48,10 +48,11 @@ class Sleep:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Waits until `condition()` is true, or until the time `until`."""
+    """Waits until `condition()` is true, or until the time `until`. `because()` is what holds it up, as for Sleep."""
 
     condition: Callable[[], bool]
     until: float | None = None
+    because: Callable[[], Exception | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +159,14 @@ class _Task:
         self._children, self._results = [], []
         return [result for result, _ in outcomes], next((error for _, error in outcomes if error is not None), None)
 
-    def held_up_by(self) -> Call | None:
-        """A call that it waits for, None if it waits for none."""
+    def hindrance(self, explain: Callable[[object], Exception | None]) -> Exception | None:
+        """What holds up the present step, as far as that is known."""
         if isinstance(self.step, Call):
-            return self.step
-        calls = (child.held_up_by() for child in self._children if not child.done)
-        return next((call for call in calls if call is not None), None)
+            return explain(self.step.node)
+        if isinstance(self.step, Wait):
+            return None if self.step.because is None else self.step.because()
+        found = (child.hindrance(explain) for child in self._children if not child.done)
+        return next((error for error in found if error is not None), None)
 
 
 SendCall = Callable[[Call, Callable[[Any, Exception | None], None]], None]
@@ -256,10 +259,7 @@ class FlowRunner:
         due = [(task, task.limit) for task in self._roots if task.limit is not None and task.limit[0] <= self.now]
         for task, (_, seconds) in due:
             assert task.operation is not None
-            call = task.held_up_by()
-            why = task.last_error
-            if why is None and call is not None:
-                why = self._explain(call.node)
+            why = task.last_error or task.hindrance(self._explain)
             self._cancel(task)
             task.operation._finish(None, KafkaTimeoutError(task.operation.name, seconds, why))
         return bool(due)

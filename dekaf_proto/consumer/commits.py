@@ -23,6 +23,7 @@ from dekaf_proto.errors import (
     ErrorCode,
     GroupAuthorizationError,
     KafkaError,
+    UnknownTopicError,
     broker_error,
 )
 from dekaf_proto.messages.offset_commit import (
@@ -66,6 +67,8 @@ class Commits:
         self._last_ticket = 0
         self._serving = 1
         self._abandoned: set[int] = set()
+        #: What the commit whose turn it is has failed of last.
+        self._problem: KafkaError | None = None
         self._automatic: Operation[None] | None = None
         self._automatic_due: float | None = None
         self._automatic_failures = 0
@@ -102,7 +105,8 @@ class Commits:
         return {
             tp: partition.stored
             for tp, partition in self._partitions.items()
-            if partition.stored is not None and partition.stored.offset != partition.confirmed
+            if partition.stored is not None
+            and (partition.stored.offset != partition.confirmed or partition.stored.metadata)
         }
 
     # ------------------------------------------------------------------------------------------------- the automatic
@@ -128,7 +132,7 @@ class Commits:
 
     def next_automatic(self) -> float | None:
         """When the next automatic commit is due, None if there is none to come."""
-        if self._automatic is not None and not self._automatic.done:
+        if not self._partitions or (self._automatic is not None and not self._automatic.done):
             return None
         return self._automatic_due
 
@@ -142,7 +146,7 @@ class Commits:
         self._client.warn.warning(
             self._client.now, "automatic commit", "an automatic commit failed, it stays due: %s", error
         )
-        if isinstance(error, KafkaError) and error.retriable:
+        if isinstance(error, KafkaError) and error.retriable and not _waits_for_topic(error):
             self._automatic_failures += 1
             self._automatic_due = self._client.now + self._client.backoff(self._automatic_failures)
 
@@ -155,7 +159,9 @@ class Commits:
 
     def commit(self, offsets: Offsets, *, retry: bool = True, explicit: bool = False) -> Flow[None]:
         """Commits; with `retry` until it succeeds or fails for good. `explicit`: what is committed is finished."""
-        return self._in_turn(self._commit(dict(offsets), retry, explicit))
+        # A seek between now and the commit's turn has the last word, as one after it has.
+        tokens = {tp: self._partitions[tp].token for tp in offsets if tp in self._partitions}
+        return self._in_turn(self._commit(dict(offsets), tokens, retry, explicit))
 
     def _in_turn(self, flow: Flow[None]) -> Flow[None]:
         """Commits go out in the order of the calls (P9), which is the one in which flows are started."""
@@ -163,18 +169,29 @@ class Commits:
         ticket = self._last_ticket
         try:
             if self._serving != ticket:
-                yield Wait(lambda: self._serving == ticket)
+                yield Wait(lambda: self._serving == ticket, because=self._why)
             yield from flow
         finally:
+            self._problem = None
             self._abandoned.add(ticket)
             while self._serving in self._abandoned:
                 self._abandoned.discard(self._serving)
                 self._serving += 1
 
-    def _commit(self, offsets: dict[TopicPartition, OffsetAndMetadata], retry: bool, explicit: bool) -> Flow[None]:
+    def _why(self) -> KafkaError | None:
+        """What holds up the commit whose turn it is."""
+        assert self._client.config.group_id is not None
+        return self._problem or self._metadata.why_no_coordinator(self._client.config.group_id)
+
+    def _commit(
+        self,
+        offsets: dict[TopicPartition, OffsetAndMetadata],
+        tokens: dict[TopicPartition, object],
+        retry: bool,
+        explicit: bool,
+    ) -> Flow[None]:
         group_id = self._client.config.group_id
         assert group_id is not None  # the engine has refused it otherwise
-        tokens = {tp: self._partitions[tp].token for tp in offsets if tp in self._partitions}
         started = self._client.now
         failures = 0
         left = offsets
@@ -196,12 +213,15 @@ class Commits:
                     break
                 problem = CommitError(errors)
                 self.failed_commits += 1
-                if not retry or not problem.retriable:
+                # A topic that is gone will hardly come back: only who asked for it waits for that (trap 43).
+                if not retry or not problem.retriable or (not explicit and _waits_for_topic(problem)):
                     raise problem
             failures += 1
+            self._problem = problem
             yield Sleep(self._client.backoff(failures), problem)
-        self.commits += 1
-        self.commit_seconds += self._client.now - started
+        if offsets:
+            self.commits += 1
+            self.commit_seconds += self._client.now - started
 
     def _send(self, group_id: str, coordinator: NodeKey, offsets: Offsets) -> Flow[dict[TopicPartition, BrokerError]]:
         """One OffsetCommit; the partitions that failed. A manual assignment is no member of the group (P4)."""
@@ -221,12 +241,15 @@ class Commits:
         request = OffsetCommitRequest(group_id=group_id, topics=list(topics.values()))
         response: OffsetCommitResponse = yield Call(coordinator, request, max_version)
         names = {topic.topic_id: topic.name for topic in topics.values() if topic.topic_id}
-        errors: dict[TopicPartition, BrokerError] = {}
+        # No answer is no confirmation.
+        errors = {tp: broker_error(ErrorCode.UNKNOWN_SERVER_ERROR, "the answer does not name it") for tp in offsets}
         for answered in response.topics:
             name = answered.name or names.get(answered.topic_id, "")
             for partition in answered.partitions:
                 tp = TopicPartition(name, partition.partition_index)
-                if partition.error_code != ErrorCode.NONE and tp in offsets:
+                if partition.error_code == ErrorCode.NONE:
+                    errors.pop(tp, None)
+                elif tp in errors:
                     errors[tp] = self._judge(group_id, partition.error_code, tp)
         return errors
 
@@ -248,6 +271,8 @@ class Commits:
             partition = self._partitions.get(tp)
             if partition is not None and partition.token is tokens.get(tp):
                 partition.confirmed = offset.offset
+                if partition.stored == offset:
+                    partition.stored = None  # one that was stored meanwhile is due (lesson 9)
                 if explicit:
                     partition.floor = max(partition.floor, offset.offset)
 
@@ -290,7 +315,10 @@ class Commits:
                 tp = TopicPartition(topic.name, old.partition_index)
                 self._check(group_id, old.error_code, str(tp))
                 found[tp] = _committed(old.committed_offset, old.metadata, old.committed_leader_epoch)
-        return {tp: found.get(tp) for tp in tps}
+        for tp in tps:
+            if tp not in found:  # no answer is not the answer that there is none (lesson 8)
+                raise broker_error(ErrorCode.COORDINATOR_NOT_AVAILABLE, f"the answer does not name {tp}")
+        return {tp: found[tp] for tp in tps}
 
     def _offset_fetch(self, group_id: str, tps: list[TopicPartition]) -> ByVersion[OffsetFetchResponse]:
         by_topic: dict[str, list[int]] = {}
@@ -323,6 +351,11 @@ class Commits:
         elif code.invalidates == "metadata":
             self._metadata.refresh()
         raise broker_error(number, f"reading the committed offsets of {what}")
+
+
+def _waits_for_topic(error: KafkaError) -> bool:
+    """Whether nothing is missing but topics or partitions that do not exist (any more)."""
+    return isinstance(error, CommitError) and all(isinstance(e, UnknownTopicError) for e in error.errors.values())
 
 
 def _committed(offset: int, metadata: str | None, epoch: int) -> OffsetAndMetadata | None:

@@ -105,8 +105,7 @@ class Lookups:
             if not left:
                 return {tp: result[tp] for tp in wanted}
             failures += 1
-            problem = next(iter(outcome.passing.values()), None)
-            yield Sleep(self._client.backoff(failures), problem or self._metadata.last_error)
+            yield Sleep(self._client.backoff(failures), next(iter(outcome.passing.values()), None))
 
     def ends(self, tps: list[TopicPartition], which: int) -> Flow[dict[TopicPartition, int]]:
         """The first offsets (EARLIEST) or the ends (LATEST) of logs, asked for until there is an answer."""
@@ -139,8 +138,11 @@ class Lookups:
             error = self._metadata.topic_error(tp.topic)
             if error is not None:
                 total.failed[tp] = error
-            else:
-                self._metadata.refresh()
+                continue
+            self._metadata.refresh()
+            why = self._metadata.why_no_leader(tp)
+            if why is not None:
+                total.passing[tp] = why
         outcomes: list[Outcome] = yield All([ask(leader, tps) for leader, tps in by_leader.items()])
         for outcome in outcomes:
             total.found.update(outcome.found)
