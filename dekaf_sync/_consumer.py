@@ -1,0 +1,567 @@
+"""`Consumer`: what a program with threads and blocking calls uses.
+
+Every call becomes a script for the I/O thread (see `_pump`), except for those that only read, which look at the
+engine's tables under the pump's lock. What happens in the caller's thread is the reading of records: the *run* in hand,
+which the engine gave out, is decoded record by record as the program asks, with no code of this module in between.
+
+Rules:
+- The run in hand belongs to the consumer, not to a generator: after a `break`, a new `for` goes on with it.
+- A call, or a `for` that has begun, holds the consumer for its thread; a second thread is refused, not queued.
+- What the program must be told and what it was given is noted in the I/O thread, so that Ctrl+C loses neither.
+
+Everything about Kafka is in the engine.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
+
+from dekaf_proto import consumer as engine
+from dekaf_proto.config import ConsumerConfig
+from dekaf_proto.consumer.arguments import CommitTarget, Partitions, SeekTarget, Time
+from dekaf_proto.consumer.batch import Batch
+from dekaf_proto.consumer.chunk import FetchedRecords
+from dekaf_proto.consumer.handout import Bound
+from dekaf_proto.consumer.metrics import ConsumerMetrics
+from dekaf_proto.errors import ConcurrentUseError, ConfigurationError, KafkaError
+from dekaf_proto.events import EndOfPartition, Failed
+from dekaf_proto.operation import Operation
+from dekaf_proto.records.record import Record
+from dekaf_proto.types import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
+from dekaf_sync._pump import EXIT_SECONDS, Pump, Script
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, TypeVar as TypeVarWithDefault, Unpack
+
+    from dekaf_proto.config import ConsumerOptions
+
+    # What a deserializer makes of bytes, and bytes where there is none.
+    T = TypeVarWithDefault("T", default=bytes)
+    U = TypeVarWithDefault("U", default=bytes)
+
+log = logging.getLogger("dekaf.sync")
+
+K = TypeVar("K", covariant=True)
+V = TypeVar("V", covariant=True)
+R = TypeVar("R")
+
+#: Called with the offsets that were to be committed, and with what went wrong or None.
+OnDone = Callable[[Mapping[TopicPartition, OffsetAndMetadata], "Exception | None"], object]
+#: One partition, several, or None for all that are assigned.
+Some = TopicPartition | Iterable[TopicPartition] | None
+
+#: Timeouts beyond it are meant as "for ever": no clock or lock takes any number.
+_FOREVER: Final = 1e9
+
+
+class Consumer(Generic[K, V]):
+    """Reads records of Kafka's topics; `K` and `V` are the types of their keys and values.
+
+    Options are those of `ConsumerConfig`, given one by one or as `config` (then `options` replace what it says). Making
+    one only checks them, and raises ConfigurationError; connections are made from the `with` or the first call on.
+
+        with Consumer(bootstrap_servers="localhost:9092", auto_offset_reset="earliest") as consumer:
+            consumer.assign([TopicPartition("orders", 0)])
+            for msg in consumer:
+                handle(msg.value)
+
+    One thread at a time uses it; another one gets ConcurrentUseError. `wakeup` and `metrics` are for any thread. A
+    `timeout` is in seconds; without one, `default_api_timeout_ms` bounds a call, and nothing bounds the waiting for
+    records. Ctrl+C ends every wait. Every call raises ClosedError once the consumer is closed, WakeupError if it may
+    wait and `wakeup` was called, and what its own description says.
+    """
+
+    @overload
+    def __init__(
+        self: Consumer[T | None, U | None],
+        *topics: str,
+        config: None = None,
+        key_deserializer: Callable[[bytes], T] | None = None,
+        value_deserializer: Callable[[bytes], U] | None = None,
+        **options: Unpack[ConsumerOptions],
+    ) -> None: ...
+    @overload
+    def __init__(self, *topics: str, config: ConsumerConfig[K, V], **options: Unpack[ConsumerOptions]) -> None: ...
+    def __init__(self, *topics: str, config: ConsumerConfig[Any, Any] | None = None, **options: Any) -> None:
+        if topics:
+            raise ConfigurationError("topics", "not yet supported, use assign")
+        if config is None:
+            config = ConsumerConfig(**options)
+        elif options:
+            config = config.replace(**options)
+        self.config: Final[ConsumerConfig[K, V]] = config
+        servers = ",".join(map(str, config.bootstrap_servers))
+        self._name: Final = f"Consumer({servers!r}, group_id={config.group_id!r})"
+        self._engine: Final[engine.Consumer[K, V]] = engine.Consumer(
+            config, seed=int.from_bytes(os.urandom(8), "big"), unix_offset=time.time() - time.monotonic()
+        )
+        self._pump: Final = Pump(self._engine, self._name)
+        #: What the program reads, and up to where. Set in the I/O thread.
+        self._run: FetchedRecords[K, V] | None = None
+        self._bound: Bound | None = None
+        #: What the program is still to be told. Added to in the I/O thread.
+        self._failures: Final[deque[Exception]] = deque()
+        self._reports: Final[deque[Callable[[], object]]] = deque()
+        self._reporting = False
+        #: The calls and iterations under way, the first one first: the id of each `_Hold`, and its thread.
+        self._holds: Final[dict[int, int]] = {}
+
+    def __repr__(self) -> str:
+        return f"<{self._name}>"
+
+    # ------------------------------------------------------------------------------------------------ beginning, end
+
+    def __enter__(self) -> Self:
+        self._instantly(lambda now: self._engine.incremental_assign([], now))  # it begins to look for the brokers
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self.close()
+        except Exception:
+            if error is None:
+                raise
+            log.exception("%s, closed because of an error, met another one", self._name)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_pump") and self._pump.abandon(min(EXIT_SECONDS, self.config.close_timeout_ms / 1000)):
+            self._pump.warn_unclosed()
+
+    def close(self, timeout: float | None = None) -> None:
+        """Commits what is finished (if `enable_auto_commit`), says goodbye and closes everything, in bounded time.
+
+        The record or batch in hand is not finished: it will be given again. What can't be done within `timeout`, by
+        default `close_timeout_ms`, is left and logged. The callbacks of `commit_async` that are left are called; the
+        first error of theirs is raised at the end. Closing again does nothing, and so does closing in a forked process.
+        """
+        if self._pump.forked:
+            return
+        seconds = self.config.close_timeout_ms / 1000 if timeout is None else _seconds(timeout)
+        with _Hold(self):
+            try:
+                self._pump.close(seconds or 0.0)
+            finally:
+                self._report_all()
+
+    def wakeup(self) -> None:
+        """Has the call that waits raise WakeupError, or else the next one that may wait. From any thread or signal."""
+        if self._pump.forked:
+            self._pump.check()
+        self._pump.interrupt(self._stop_run)
+
+    def metrics(self) -> ConsumerMetrics:
+        """A snapshot of what it has done and holds. From any thread, also when it is closed."""
+        if self._pump.forked:
+            self._pump.check()
+        with self._pump.lock:
+            return self._engine.metrics()
+
+    # ------------------------------------------------------------------------------------------------------- reading
+
+    def __iter__(self) -> Iterator[Record[K, V]]:
+        """Record after record, without an end. Asking for the next one finishes the one before."""
+        return self._iterate(None)
+
+    def records(self, *, until_end: bool = False) -> Iterator[Record[K, V]]:
+        """The same; with `until_end` only up to the end of each partition.
+
+        The ends are looked up by this call; for a partition that is assigned later, at its assignment. With
+        `isolation_level="read_committed"` they are the last stable offsets. A paused partition is not waited for.
+        """
+        return self._iterate(self._operate(self._engine.until_end) if until_end else None)
+
+    def poll(self, timeout: float | None = None, max_records: int | None = None) -> Batch[K, V]:
+        """At most `max_records` (by default `max_poll_records`) as soon as there are any; none when the time is up.
+
+        Asking for the next batch finishes this one whole. Raises what went wrong, once, and CorruptRecordError or
+        DeserializationError of a record again and again until a seek.
+        """
+        return self._gather(_count(max_records, self.config.max_poll_records), _seconds(timeout), 0.0)
+
+    def batches(self, max_records: int | None = None, max_wait: float = 0.0) -> Iterator[Batch[K, V]]:
+        """Batches as from `poll`, without an end and never an empty one.
+
+        With `max_wait` it waits for more, that many seconds after the first record, until the batch is full.
+        """
+        return self._iterate_batches(_count(max_records, self.config.max_poll_records), _seconds(max_wait) or 0.0)
+
+    def _iterate(self, bound: Bound | None) -> Iterator[Record[K, V]]:
+        with _Hold(self):
+            self._pump.check()
+            while True:
+                run = self._run
+                if run is None or self._bound is not bound:
+                    if not self._ask(bound, None):
+                        return
+                    continue
+                yield from run
+                if self._run is run:
+                    self._run = None
+                if self._pump.released:  # by the loop's body, which then means to end it
+                    return
+
+    def _iterate_batches(self, limit: int, max_wait: float) -> Iterator[Batch[K, V]]:
+        with _Hold(self):
+            self._pump.check()
+            while not self._pump.released:  # else the loop's body has closed it
+                if batch := self._gather(limit, None, max_wait):
+                    yield batch
+
+    def _gather(self, limit: int, timeout: float | None, linger: float) -> Batch[K, V]:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with _Hold(self):
+            while True:
+                run = self._run
+                if run is None or self._bound is not None or linger:
+                    self._ask(None, None if deadline is None else max(0.0, deadline - time.monotonic()), linger, limit)
+                    run = self._run
+                    if run is None:
+                        return Batch()
+                run.finish()  # what was taken before; interrupted from here on, this take has not happened
+                try:
+                    if batch := Batch(run.take(limit)):
+                        return batch
+                except Exception:
+                    raise
+                except BaseException:  # Ctrl+C: what was taken has not reached the program
+                    self._pump.tell(self._script(self._engine.hand_back))
+                    raise
+                self._run = None
+
+    def _ask(self, bound: Bound | None, timeout: float | None, linger: float = 0.0, records: int = 1) -> bool:
+        """Gets the next run, which is in `_run` then (None if the time is up). False at the end of `bound`."""
+
+        def script(now: float) -> Generator[Operation[Any], float, bool]:
+            self._run = None
+            output = self._engine.poll(now, bound)
+            if output is None and timeout != 0:
+                now = yield self._engine.wait(now, timeout, bound)
+                output = self._engine.poll(now, bound)
+            if linger and isinstance(output, FetchedRecords):
+                now = yield self._engine.wait(now, linger, bound, records=records)
+                output = self._engine.poll(now, bound)
+            if isinstance(output, Failed):
+                self._failures.append(output.error)
+            elif isinstance(output, FetchedRecords):
+                self._run, self._bound = output, bound
+            return not isinstance(output, EndOfPartition)
+
+        more = True if self._failures else self._call(script, interruptible=True)
+        if self._failures:
+            raise self._failures.popleft().with_traceback(None)
+        return more
+
+    # ---------------------------------------------------------------------------------------------------- assignment
+
+    def assign(self, partitions: Partitions) -> None:
+        """Reads these partitions and no others; those that it had go on where they are.
+
+        A mapping, or TopicPartitionOffset, gives offsets to begin at. The others begin at the committed offset, or as
+        `auto_offset_reset` says.
+        """
+        given = _settled(partitions)
+        self._instantly(lambda now: self._engine.assign(given, now))
+
+    def incremental_assign(self, partitions: Partitions) -> None:
+        """Reads these partitions too."""
+        given = _settled(partitions)
+        self._instantly(lambda now: self._engine.incremental_assign(given, now))
+
+    def incremental_unassign(self, partitions: TopicPartition | Iterable[TopicPartition]) -> None:
+        """Reads these partitions no longer. NotAssignedError, and no change, if one is not assigned."""
+        given = _settled(partitions)
+        self._instantly(lambda now: self._engine.incremental_unassign(given, now))
+
+    @property
+    def assignment(self) -> list[TopicPartition]:
+        """What is assigned."""
+        return self._read(lambda: self._engine.assignment)
+
+    def pause(self, partitions: Some = None) -> None:
+        """Gives nothing more of these partitions (None: all) until `resume`; what is buffered is kept."""
+        given = _settled(partitions)
+        self._instantly(lambda now: self._engine.pause(given, now))
+
+    def resume(self, partitions: Some = None) -> None:
+        """Goes on with these partitions (None: all)."""
+        given = _settled(partitions)
+        self._instantly(lambda now: self._engine.resume(given, now))
+
+    @property
+    def paused(self) -> list[TopicPartition]:
+        """Which partitions are paused."""
+        return self._read(lambda: self._engine.paused)
+
+    # ----------------------------------------------------------------------------------------------------- positions
+
+    def position(self, tp: TopicPartition) -> int | None:
+        """The offset of the next record of `tp` that the program will be given; None while that is not known."""
+        return self._read(lambda: self._engine.position(tp))
+
+    def lag(self, tp: TopicPartition) -> int | None:
+        """How many offsets the position is behind the end (read_committed: the last stable offset); None if unknown."""
+        return self._read(lambda: self._engine.lag(tp))
+
+    def highwater(self, tp: TopicPartition) -> int | None:
+        """The end of the log as the last fetch saw it; None before the first."""
+        return self._read(lambda: self._engine.highwater(tp))
+
+    def seek(self, tp: TopicPartition, offset: SeekTarget) -> None:
+        """Goes on at `offset`: a number, an OffsetAndMetadata, or what `offsets_for_times` found for it."""
+        self._instantly(lambda now: self._engine.seek(tp, offset, now))
+
+    def seek_to_beginning(self, partitions: Some = None) -> None:
+        """Goes on at the first record of these partitions (None: all)."""
+        given = _settled(partitions)
+        self._instantly(lambda now: self._engine.seek_to_beginning(given, now))
+
+    def seek_to_end(self, partitions: Some = None) -> None:
+        """Goes on behind the last record of these partitions (None: all)."""
+        given = _settled(partitions)
+        self._instantly(lambda now: self._engine.seek_to_end(given, now))
+
+    def seek_to_committed(self, partitions: Some = None) -> None:
+        """Goes on where the group has committed (None: in all), or as `auto_offset_reset` says if it has not."""
+        given = _settled(partitions)
+        self._instantly(lambda now: self._engine.seek_to_committed(given, now))
+
+    def seek_to_timestamp(self, when: Time | Mapping[TopicPartition, Time], timeout: float | None = None) -> None:
+        """Goes on at the first record that is not older than `when`, or at the end if there is none.
+
+        `when`: Unix time in ms or an aware datetime, for all partitions or for each of a mapping.
+        """
+        given = _settled(when)
+        seconds = _seconds(timeout)
+        self._operate(lambda now: self._engine.seek_to_timestamp(given, now, seconds))
+
+    # ------------------------------------------------------------------------------------------------------- commits
+
+    def commit(self, offsets: CommitTarget | None = None, timeout: float | None = None) -> None:
+        """Commits `offsets`, or without them the positions (or what was stored), and waits until it is done.
+
+        `offsets`: a record or a batch (which is done with), `{tp: 42}`, `{tp: OffsetAndMetadata(42, "note")}` or
+        TopicPartitionOffsets. A failure that passes is tried again until the time is up. Nothing to commit is no error.
+        Raises CommitError, NoGroupError, KafkaTimeoutError, and what the broker says.
+        """
+        given, seconds = _settled(offsets), _seconds(timeout)
+        with _Hold(self):
+            try:
+                self._operate(lambda now: self._engine.commit(given, now, seconds))
+            finally:
+                self._report()  # what was committed before it has ended by now (P9)
+
+    def commit_async(self, offsets: CommitTarget | None = None, *, on_done: OnDone | None = None) -> None:
+        """The same without waiting; it is sent once and not tried again.
+
+        `on_done(offsets, error)` is called when it is done, in the order of the commits, in the program's thread, by
+        the next call that does not only read; by `close` at the latest. `error` is None, or what `commit` would raise;
+        without `on_done` that is logged. What `on_done` itself raises comes out of the call.
+        """
+        given = _settled(offsets)
+
+        def start(now: float) -> None:
+            sent = self._engine.due(given, now)
+            operation = self._engine.commit(sent, now, retry=False)
+
+            def script(_: float) -> Generator[Operation[Any], float, None]:
+                error: Exception | None
+                try:
+                    yield operation
+                    error = operation.error
+                except KafkaError as crash:
+                    error = crash
+                if on_done is not None:
+                    self._reports.append(lambda: on_done(sent, error))
+                    self._stop_run()  # the program is to come by
+                elif error is not None:
+                    log.warning("%s: commit_async: %s", self._name, error)
+
+            self._pump.tell(script)
+
+        self._instantly(start)
+
+    def store_offsets(self, offsets: CommitTarget) -> None:
+        """Notes what the next commit without arguments is to send, where `enable_auto_offset_store` is off."""
+        given = _settled(offsets)
+        self._instantly(lambda now: self._engine.store_offsets(given, now))
+
+    @overload
+    def committed(self, partitions: TopicPartition, timeout: float | None = None) -> OffsetAndMetadata | None: ...
+    @overload
+    def committed(
+        self, partitions: Iterable[TopicPartition], timeout: float | None = None
+    ) -> dict[TopicPartition, OffsetAndMetadata | None]: ...
+    def committed(
+        self, partitions: TopicPartition | Iterable[TopicPartition], timeout: float | None = None
+    ) -> OffsetAndMetadata | dict[TopicPartition, OffsetAndMetadata | None] | None:
+        """What the group has committed for a partition, None if nothing; for several a dict of that."""
+        given, seconds = _settled(partitions), _seconds(timeout)
+        found = self._operate(lambda now: self._engine.committed(given, now, seconds))
+        return found[given] if isinstance(given, TopicPartition) else found
+
+    # -------------------------------------------------------------------------------------------- questions to brokers
+
+    def beginning_offsets(
+        self, partitions: TopicPartition | Iterable[TopicPartition], timeout: float | None = None
+    ) -> dict[TopicPartition, int]:
+        """The first offset of each of these partitions, which need not be assigned."""
+        given, seconds = _settled(partitions), _seconds(timeout)
+        return self._operate(lambda now: self._engine.beginning_offsets(given, now, seconds))
+
+    def end_offsets(
+        self, partitions: TopicPartition | Iterable[TopicPartition], timeout: float | None = None
+    ) -> dict[TopicPartition, int]:
+        """The offset behind the last record of each (read_committed: behind the last stable one)."""
+        given, seconds = _settled(partitions), _seconds(timeout)
+        return self._operate(lambda now: self._engine.end_offsets(given, now, seconds))
+
+    def offsets_for_times(
+        self, times: Mapping[TopicPartition, Time], timeout: float | None = None
+    ) -> dict[TopicPartition, OffsetAndTimestamp | None]:
+        """For each partition the first record that is not older than its time (see `seek_to_timestamp`), or None."""
+        given, seconds = dict(times), _seconds(timeout)
+        return self._operate(lambda now: self._engine.offsets_for_times(given, now, seconds))
+
+    def partitions_for(self, topic: str, timeout: float | None = None) -> list[TopicPartition]:
+        """A topic's partitions. UnknownTopicError if it does not exist; asking does not create it."""
+        seconds = _seconds(timeout)
+        return self._operate(lambda now: self._engine.partitions_for(topic, now, seconds))
+
+    def topics(self, timeout: float | None = None) -> list[str]:
+        """The names of all topics that may be seen, Kafka's internal ones left out."""
+        seconds = _seconds(timeout)
+        return self._operate(lambda now: self._engine.topics(now, seconds))
+
+    # -------------------------------------------------------------------------------------------------------- within
+
+    def _call(self, script: Script[R], *, interruptible: bool) -> R:
+        with _Hold(self):
+            self._pump.check()
+            self._report()
+            return self._pump.call(script, interruptible=interruptible)
+
+    def _operate(self, start: Callable[[float], Operation[R]]) -> R:
+        """Starts an operation in the I/O thread and waits for its result."""
+
+        def script(now: float) -> Generator[Operation[Any], float, R]:
+            operation = start(now)
+            yield operation
+            return operation.result()
+
+        return self._call(script, interruptible=True)
+
+    def _instantly(self, action: Callable[[float], None]) -> None:
+        """Calls the engine in the I/O thread."""
+        self._call(self._script(action), interruptible=False)
+
+    @staticmethod
+    def _script(action: Callable[[float], None]) -> Script[None]:
+        def script(now: float) -> Generator[Operation[Any], float, None]:
+            action(now)
+            yield Operation.completed("call", None)
+
+        return script
+
+    def _read(self, look: Callable[[], R]) -> R:
+        """Looks at the engine's tables from the program's thread, between two turns of the I/O thread."""
+        with _Hold(self):
+            self._pump.check()
+            with self._pump.lock:
+                return look()
+
+    def _stop_run(self) -> None:
+        """Has the iteration of the run in hand end with the next record (in the I/O thread, where runs are made)."""
+        if self._run is not None:
+            self._run.stopped = True
+
+    def _report(self) -> None:
+        """Calls the callbacks that are due, unless that is where the program calls from."""
+        if self._reporting:
+            return
+        self._reporting = True
+        try:
+            while self._reports:
+                self._reports.popleft()()
+        finally:
+            self._reporting = False
+
+    def _report_all(self) -> None:
+        """The same, whatever they raise; raises the first of it at the end."""
+        first: Exception | None = None
+        while self._reports and not self._reporting:
+            try:
+                self._report()
+            except Exception as error:
+                if first is not None:
+                    log.exception("%s: a callback of commit_async has failed", self._name)
+                first = first or error
+        if first is not None:
+            raise first
+
+
+class _Hold:
+    """A call or an iteration of a consumer, which keeps other threads out. It ends with its block, or by being dropped:
+    Ctrl+C may come between any two steps."""
+
+    __slots__ = ("_consumer",)
+
+    def __init__(self, consumer: Consumer[Any, Any]) -> None:
+        self._consumer = consumer
+
+    def __enter__(self) -> None:
+        holds, me = self._consumer._holds, threading.get_ident()
+        if self._consumer._pump.forked:
+            self._consumer._pump.check()
+        if _first(holds) in (None, me):
+            holds[id(self)] = me
+            if _first(holds) == me:
+                return
+            del holds[id(self)]  # another thread came at the same moment, and was first
+        raise ConcurrentUseError(
+            f"{self._consumer!r} is in use by another thread; only wakeup() and metrics() may be called by any"
+        )
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._consumer._holds.pop(id(self), None)
+
+    def __del__(self) -> None:
+        self._consumer._holds.pop(id(self), None)
+
+
+def _first(holds: dict[int, int]) -> int | None:
+    threads = list(holds.values())
+    return threads[0] if threads else None
+
+
+def _settled(given: Any) -> Any:
+    """An iterable of the program's, read in the program's thread: it may be a generator, and do anything."""
+    if isinstance(given, Mapping):
+        return dict(given)
+    if isinstance(given, Iterable) and not isinstance(given, (str, bytes, tuple, Batch)):
+        return list(given)
+    return given
+
+
+def _seconds(timeout: float | None) -> float | None:
+    if timeout is None:
+        return None
+    if not timeout >= 0:
+        raise ValueError(f"a time in seconds can't be {timeout!r}")
+    return min(float(timeout), _FOREVER)
+
+
+def _count(max_records: int | None, default: int) -> int:
+    if max_records is None:
+        return default
+    if max_records < 1:
+        raise ValueError(f"max_records can't be {max_records!r}")
+    return max_records

@@ -1,0 +1,566 @@
+"""The I/O thread: carries out an engine's effects, tells it what happens and the time, runs calls for others.
+
+One daemon thread owns the selector, the sockets and the engine; nobody else runs the engine's code. Other threads
+*post* to it: they append a function to a deque, wake the thread through a socket if it sleeps, and wait. So Ctrl+C,
+which hits the main thread between any two of its steps, never hits the engine in the middle of one.
+
+What a thread posts is mostly a *script*: a generator function that is given `now`, calls the engine, yields each
+Operation that it waits for and returns the result. What it raises (KafkaError, TypeError, ValueError) is raised in the
+thread that waits. Anything else that is raised in the I/O thread is a bug in dekaf: it is kept, and raised as
+InternalError in everybody who waits or comes later.
+
+Rules:
+- A turn of the loop runs with `lock` held, which is free while it sleeps. Who only reads takes the lock and looks.
+- Whoever waits is woken at the end of a turn, when everything is sent: it would fight for the interpreter with us.
+- Nothing here may keep the user's object alive, or one that was forgotten would never be closed.
+
+It is the same for every engine and knows nothing about Kafka.
+"""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import logging
+import os
+import selectors
+import socket
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from dekaf_proto.errors import ClosedError, ForkedError, InternalError, KafkaError, KafkaTimeoutError, WakeupError
+from dekaf_proto.events import Address, Connect, Effect, Resolve, Send
+from dekaf_proto.operation import Operation
+from dekaf_sync._resolve import resolve
+
+log = logging.getLogger("dekaf.sync")
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+#: What one read takes at most. The more, the less often the thread has to win the interpreter back from the program.
+READ_SIZE: Final = 1 << 20
+#: How long a thread waits for the I/O thread beyond the time that the engine has for closing, in seconds.
+GRACE: Final = 1.0
+#: How long those that nobody has closed may take at the interpreter's exit, in seconds.
+EXIT_SECONDS: Final = 5.0
+#: No sleep is longer: selectors can't take any number.
+LONGEST_SLEEP: Final = 3600.0
+#: Windows lets Ctrl+C through only between two waits.
+WAIT_SLICE: Final = 0.1 if os.name == "nt" else -1.0
+
+_UNDER_WAY: Final = {0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", errno.EWOULDBLOCK)}
+
+Script = Callable[[float], Generator[Operation[Any], float, T]]
+
+
+class Engine(Protocol):
+    """What the loop needs of an engine."""
+
+    def resolved(self, query: int, addresses: Sequence[Address], now: float) -> None: ...
+    def resolve_failed(self, query: int, error: str, now: float) -> None: ...
+    def connected(self, conn: int, now: float) -> None: ...
+    def connect_failed(self, conn: int, error: str, now: float) -> None: ...
+    def receive_data(self, conn: int, data: memoryview, now: float) -> None: ...
+    def disconnected(self, conn: int, error: str, now: float) -> None: ...
+    def handle_timeout(self, now: float) -> None: ...
+    def effects(self) -> Sequence[Effect]: ...
+    def next_deadline(self) -> float | None: ...
+    @property
+    def closed(self) -> bool: ...
+    def close(self, now: float, timeout: float | None = None) -> Operation[None]: ...
+
+
+class _Call(Generic[T]):
+    """A script on its way, and the thread that waits for its end, if one does."""
+
+    def __init__(self, script: Script[T], interruptible: bool) -> None:
+        self.interruptible: Final = interruptible
+        self.script: Final = script
+        self.steps: Generator[Operation[Any], float, T] | None = None
+        self.operation: Operation[Any] | None = None
+        self.outcome: list[T] = []
+        self.error: Exception | None = None
+        self._running: Final = threading.Lock()
+        self._running.acquire()
+
+    def wait(self, seconds: float | None) -> bool:
+        """Waits for the end; False if that does not come in time."""
+        if seconds is not None:
+            return self._running.acquire(timeout=seconds)
+        while not self._running.acquire(timeout=WAIT_SLICE):
+            pass
+        return True
+
+    def wake(self) -> None:
+        """The end has come."""
+        self._running.release()
+
+
+class _Waker:
+    """A way to end a sleep of the selector: from any thread, a signal handler included."""
+
+    def __init__(self) -> None:
+        self.receiver, self._sender = socket.socketpair()
+        self.receiver.setblocking(False)
+        self._sender.setblocking(False)
+        self._lock: Final = threading.RLock()  # a descriptor that is closed here may be somebody else's at once
+
+    def wake(self) -> None:
+        with self._lock, suppress(OSError):  # it is full, so the selector does not sleep; or nobody is there any more
+            self._sender.send(b"\0")
+
+    def drain(self) -> None:
+        with suppress(OSError):
+            self.receiver.recv(4096)
+
+    def close(self) -> None:
+        with self._lock:
+            self.close_copies()
+
+    def close_copies(self) -> None:
+        self.receiver.close()
+        self._sender.close()
+
+
+class _Link:
+    """A TCP connection, or an attempt at one."""
+
+    def __init__(self, conn: int, sock: socket.socket) -> None:
+        self.conn: Final = conn
+        self.sock: Final = sock
+        self.connecting = True
+        self.unsent: deque[bytes | memoryview] = deque()
+
+    def send(self) -> None:
+        """Writes what can be written without waiting. OSError if nothing ever can again."""
+        with suppress(BlockingIOError):
+            while self.unsent:
+                data = self.unsent[0]
+                sent = self.sock.send(data)
+                if sent < len(data):
+                    self.unsent[0] = memoryview(data)[sent:]
+                else:
+                    self.unsent.popleft()
+
+
+#: Those whose thread runs.
+_running: Final[set[Pump]] = set()
+
+
+class Pump:
+    """The I/O thread of one `engine`, called `name` in logs and warnings. The thread starts with the first call."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self.name: Final = name
+        #: Held while the engine's state changes. Reading needs it; it may be taken twice, so by a signal handler too.
+        self.lock: Final = threading.RLock()
+        #: Whether this is a copy in a forked process, where the I/O thread is not.
+        self.forked = False
+        #: Whether somebody has taken care that it ends.
+        self.released = False
+        self._engine: Final = engine
+        self._posted: Final[deque[Callable[[], None]]] = deque()
+        self._calls: list[_Call[Any]] = []
+        self._ended_calls: list[_Call[Any]] = []
+        self._links: Final[dict[int, _Link]] = {}
+        self._buffer = memoryview(b"")
+        self._claim: Final = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._selector: selectors.BaseSelector | None = None
+        self._waker: _Waker | None = None
+        self._asleep = False
+        self._interrupted = False
+        self._wanted = False
+        self._stop = False
+        self._ended = False
+        self._crash: BaseException | None = None
+
+    # ------------------------------------------------------------------------------------------ called by any thread
+
+    def check(self) -> None:
+        """Raises if there is no use in calling."""
+        if self.forked:
+            raise ForkedError(f"{self.name} belongs to the process that was forked: make one here")
+        if self._crash is not None:
+            raise self._crashed()
+        if self.released:
+            raise ClosedError(f"{self.name} is closed")
+
+    def call(self, script: Script[T], *, interruptible: bool = True, patience: float | None = None) -> T:
+        """Runs `script` in the I/O thread and waits for its end, for `patience` seconds at most."""
+        call = _Call(script, interruptible)
+        try:
+            self._post(partial(self._begin, call))
+            self.start()
+            if not call.wait(patience):
+                raise KafkaTimeoutError(self.name, patience or 0.0)
+        except BaseException:  # Ctrl+C, most likely
+            self._post(partial(self._give_up, call))
+            raise
+        if call.error is None:
+            return call.outcome[0]
+        try:
+            raise call.error.with_traceback(None)
+        finally:
+            del call  # or it and the frames in the error's traceback would keep each other alive
+
+    def tell(self, script: Script[None]) -> None:
+        """Runs a script in the I/O thread, for whose end nobody waits. What it raises is lost."""
+        self._post(partial(self._begin, _Call(script, False)))
+
+    def interrupt(self, also: Callable[[], None]) -> None:
+        """Raises WakeupError in the call that waits, or in the next one. `also` is called in the I/O thread."""
+        self._post(partial(self._interrupt, also))
+
+    def start(self) -> None:
+        """Starts the thread, if it does not run."""
+        self._wanted = True
+        if self._thread is None:  # interrupted before that is set, one may start twice: the second finds it claimed
+            threading.Thread(target=self._run, name=f"dekaf: {self.name}", daemon=True).start()
+
+    def close(self, seconds: float) -> None:
+        """Closes the engine, the sockets and the thread, whatever happens, within `seconds` and a little more.
+
+        Raises InternalError if the I/O thread has crashed and nobody was told before.
+        """
+        first, self.released = not self.released, True
+        if not self._wanted:
+            self._ended = True
+            return
+        if not self._ended:
+            try:
+                self.call(self._closing(seconds), interruptible=False, patience=seconds + GRACE)
+            except KafkaTimeoutError:
+                log.error("%s did not close in %g s and is left as it is", self.name, seconds)
+                self._stop = True
+                self._post(_nothing)
+            except (ClosedError, InternalError):
+                pass  # it has ended meanwhile
+        if not self.join(GRACE):
+            log.error("the I/O thread of %s does not end", self.name)
+        if first and self._crash is not None:
+            raise self._crashed()
+
+    def abandon(self, seconds: float) -> bool:
+        """Closes within `seconds` while nobody waits; False if there is nothing to close, or it is seen to."""
+        if not self._wanted or self.released or self.forked or self._ended:
+            return False
+        self.released = True
+        self.tell(self._closing(seconds))
+        return True
+
+    def warn_unclosed(self) -> None:
+        """Says that somebody has forgotten to close this."""
+        warnings.warn(f"unclosed {self.name}", ResourceWarning, stacklevel=3, source=self)
+
+    def join(self, seconds: float) -> bool:
+        """Waits until the thread has ended; False if that does not come in time."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+        return self._thread is None or not self._thread.is_alive()
+
+    def leave_to_parent(self) -> None:
+        """After a fork, in the new process: the sockets are the other one's, and what is in hand ends here."""
+        self.forked = True
+        for link in self._links.values():
+            link.sock.close()
+        if self._waker is not None:
+            self._waker.close_copies()  # its lock may be held by the thread that is not here
+        if self._selector is not None:
+            self._selector.close()
+        with suppress(Exception):  # the fork may have come in the middle of anything
+            self._engine.close(time.monotonic(), 0.0)
+
+    def _post(self, function: Callable[[], None]) -> None:
+        self._posted.append(function)
+        if self._asleep and self._waker is not None:
+            self._waker.wake()
+        if self._ended:  # nobody else would look at it
+            self._run_posted()
+
+    def _crashed(self) -> InternalError:
+        error = InternalError(f"the I/O thread of {self.name} has crashed; this is a bug in dekaf: {self._crash!r}")
+        error.__cause__ = self._crash
+        return error
+
+    def _closing(self, seconds: float) -> Script[None]:
+        def script(now: float) -> Generator[Operation[Any], float, None]:
+            yield self._engine.close(now, seconds)
+
+        return script
+
+    # --------------------------------------------------------------------------------------- scripts (the I/O thread)
+
+    def _begin(self, call: _Call[Any]) -> None:
+        if self._ended:
+            self._throw(call)
+        elif call.interruptible and self._interrupted:
+            self._interrupted = False
+            self._fail(call, WakeupError())
+        else:
+            self._calls.append(call)
+            self._advance(call)
+
+    def _advance(self, call: _Call[Any]) -> None:
+        """Takes a script to its next wait, or to its end."""
+        try:
+            if call.steps is None:
+                call.steps = call.script(time.monotonic())
+                call.operation = next(call.steps)
+            while call.operation is not None and call.operation.done:
+                call.operation = call.steps.send(time.monotonic())
+        except StopIteration as stop:
+            call.outcome.append(stop.value)
+            self._end_call(call)
+        except (KafkaError, TypeError, ValueError) as error:
+            self._fail(call, error)
+
+    def _throw(self, call: _Call[Any]) -> None:
+        """The thread has ended: so does the script, which may want to know."""
+        error = self._crashed() if self._crash is not None else ClosedError(f"{self.name} is closed")
+        if call.steps is not None:
+            with suppress(KafkaError, StopIteration):
+                call.steps.throw(error)
+        self._fail(call, error)
+
+    def _fail(self, call: _Call[Any], error: Exception) -> None:
+        call.error = error
+        self._end_call(call)
+
+    def _end_call(self, call: _Call[Any]) -> None:
+        if call in self._calls:
+            self._calls.remove(call)
+        if self._ended:
+            call.wake()
+        else:
+            self._ended_calls.append(call)
+
+    def _give_up(self, call: _Call[Any]) -> None:
+        if call in self._calls:
+            self._calls.remove(call)
+            if call.steps is not None and call.operation is not None:
+                call.operation.cancel()
+                call.steps.close()
+
+    def _interrupt(self, also: Callable[[], None]) -> None:
+        also()
+        waiting = [call for call in self._calls if call.interruptible]
+        self._interrupted = not waiting
+        for call in waiting:
+            self._give_up(call)
+            self._fail(call, WakeupError())
+
+    def _run_posted(self) -> None:
+        with self.lock:
+            while self._posted:
+                self._posted.popleft()()
+
+    # ------------------------------------------------------------------------------------------------------ the loop
+
+    def _run(self) -> None:
+        if not self._claim.acquire(blocking=False):
+            return
+        self._thread = threading.current_thread()
+        _running.add(self)
+        try:
+            with selectors.DefaultSelector() as self._selector:
+                self._buffer = memoryview(bytearray(READ_SIZE))
+                self._waker = _Waker()
+                self._selector.register(self._waker.receiver, selectors.EVENT_READ)
+                while not (self._stop or self._engine.closed):
+                    self._turn(self._selector, self._waker)
+        except BaseException as error:
+            log.critical("the I/O thread of %s has crashed", self.name, exc_info=True)
+            self._crash = error
+        finally:
+            self._end()
+
+    def _turn(self, selector: selectors.BaseSelector, waker: _Waker) -> None:
+        deadline = self._engine.next_deadline()
+        self._asleep = True  # set before the last look at what is posted: who posts later sees it and wakes us
+        sleep = LONGEST_SLEEP if deadline is None else min(max(0.0, deadline - time.monotonic()), LONGEST_SLEEP)
+        ready = selector.select(0.0 if self._posted else sleep)
+        self._asleep = False
+        with self.lock:
+            self._run_posted()
+            for key, events in ready:
+                if key.data is None:
+                    waker.drain()
+                elif key.data.conn in self._links:  # what was posted may have closed it
+                    self._ready(key.data, events)
+            if deadline is not None and deadline <= (now := time.monotonic()):
+                self._engine.handle_timeout(now)
+            self._settle()
+        self._wake_callers()
+
+    def _settle(self) -> None:
+        """Goes on with scripts and effects until nothing is left to do."""
+        self._carry_out_effects()
+        while done := [call for call in self._calls if call.operation is not None and call.operation.done]:
+            for call in done:
+                self._advance(call)
+            self._carry_out_effects()
+
+    def _wake_callers(self) -> None:
+        ended, self._ended_calls = self._ended_calls, []
+        for call in ended:
+            call.wake()
+
+    def _end(self) -> None:
+        for link in self._links.values():
+            link.sock.close()
+        self._links.clear()
+        if self._waker is not None:
+            self._waker.close()
+        self._wake_callers()
+        with self.lock:
+            self._ended = True
+            for call in list(self._calls):
+                self._throw(call)
+        self._run_posted()
+        _running.discard(self)
+
+    # ----------------------------------------------------------------------------------------------------- the sockets
+
+    def _ready(self, link: _Link, events: int) -> None:
+        try:
+            if link.connecting:
+                self._connected(link)
+                return
+            if events & selectors.EVENT_WRITE:
+                self._send(link)
+            if events & selectors.EVENT_READ:
+                self._read(link)
+        except OSError as error:
+            self._lost(link, error.strerror or str(error))
+
+    def _connected(self, link: _Link) -> None:
+        error = link.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error))
+        link.connecting = False
+        self._send(link)
+        self._engine.connected(link.conn, time.monotonic())
+
+    def _read(self, link: _Link) -> None:
+        try:
+            size = link.sock.recv_into(self._buffer)
+        except BlockingIOError:
+            return
+        if size:
+            self._engine.receive_data(link.conn, self._buffer[:size], time.monotonic())
+        else:
+            self._lost(link, "")
+
+    def _send(self, link: _Link) -> None:
+        link.send()
+        assert self._selector is not None
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.unsent else 0)
+        if self._selector.get_key(link.sock).events != wanted:
+            self._selector.modify(link.sock, wanted, link)
+
+    def _lost(self, link: _Link, error: str) -> None:
+        self._forget(link)
+        tell = self._engine.connect_failed if link.connecting else self._engine.disconnected
+        tell(link.conn, error, time.monotonic())
+
+    def _forget(self, link: _Link) -> None:
+        del self._links[link.conn]
+        assert self._selector is not None
+        self._selector.unregister(link.sock)
+        link.sock.close()
+
+    # ---------------------------------------------------------------------------------------------------- the effects
+
+    def _carry_out_effects(self) -> None:
+        while effects := self._engine.effects():  # what can't be done is told at once, and may have effects of its own
+            for effect in effects:
+                self._carry_out(effect)
+
+    def _carry_out(self, effect: Effect) -> None:
+        if isinstance(effect, Resolve):
+            resolve(effect.host, effect.port, partial(self._resolved, effect.query))
+        elif isinstance(effect, Connect):
+            try:
+                self._connect(effect)
+            except OSError as error:
+                self._engine.connect_failed(effect.conn, error.strerror or str(error), time.monotonic())
+        elif effect.conn in self._links:  # if not, the engine knows, or will in a moment
+            link = self._links[effect.conn]
+            try:
+                if isinstance(effect, Send):
+                    link.unsent.append(effect.data)
+                    if len(link.unsent) == 1 and not link.connecting:
+                        self._send(link)
+                else:
+                    with suppress(OSError):
+                        link.send()
+                    self._forget(link)
+            except OSError as error:
+                self._lost(link, error.strerror or str(error))
+
+    def _connect(self, effect: Connect) -> None:
+        host, port = effect.address
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.inet_pton(family, host.partition("%")[0])  # anything else would be looked up, and here
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            error = sock.connect_ex((host, port))
+            if error not in _UNDER_WAY:
+                raise OSError(error, os.strerror(error))
+        except BaseException:
+            sock.close()
+            raise
+        link = self._links[effect.conn] = _Link(effect.conn, sock)
+        assert self._selector is not None
+        self._selector.register(sock, selectors.EVENT_WRITE, link)
+
+    def _resolved(self, query: int, found: list[Address] | str) -> None:
+        """Called by the thread that has looked up a name."""
+
+        def tell() -> None:
+            if self._ended:
+                return
+            if isinstance(found, str):
+                self._engine.resolve_failed(query, found, time.monotonic())
+            else:
+                self._engine.resolved(query, found, time.monotonic())
+
+        self._post(tell)
+
+
+def _nothing() -> None:
+    """What is posted to make the loop look whether it is to stop."""
+
+
+@atexit.register
+def _close_all() -> None:
+    """At the interpreter's exit, after the threads that are waited for have ended and while ours still runs."""
+    deadline = time.monotonic() + EXIT_SECONDS + GRACE
+    pumps = list(_running)
+    unclosed = [pump for pump in pumps if pump.abandon(EXIT_SECONDS)]
+    for pump in pumps:
+        pump.join(max(0.0, deadline - time.monotonic()))
+    for pump in unclosed:
+        pump.warn_unclosed()
+
+
+def _after_fork() -> None:
+    """In a process that was just forked, where no I/O thread runs."""
+    for pump in list(_running):
+        pump.leave_to_parent()
+    _running.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
