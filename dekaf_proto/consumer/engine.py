@@ -261,9 +261,7 @@ class Consumer(Generic[K, V]):
         tokens = {tp: self._partition(tp).token for tp in times}
 
         def flow() -> Flow[None]:
-            found = yield from self._lookups.list_offsets(times)
-            beyond = [tp for tp, offset in found.items() if offset is None]
-            found.update((yield from self._lookups.list_offsets(dict.fromkeys(beyond, LATEST))) if beyond else {})
+            found = yield from self._lookups.list_offsets(times, or_end=True)
             for tp, offset in found.items():
                 partition = self._partitions.get(tp)
                 if partition is not None and offset is not None and partition.token is tokens[tp]:

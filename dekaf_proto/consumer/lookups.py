@@ -1,7 +1,8 @@
 """Asks leaders about offsets: the ends of a log, the offset for a time, where an epoch ended (section 4, F26).
 
 `ListOffsets` and `OffsetForLeaderEpoch` go to the leaders only, one request each, side by side; a partition whose
-leader is not known, or that is answered with something that passes, is tried again by who asked.
+leader is not known, or that is answered with an error, is tried again by who asked, of a leader that is looked up anew;
+only what the broker forbids has failed for good (O4, F26).
 """
 
 from __future__ import annotations
@@ -38,20 +39,6 @@ from dekaf_proto.types import OffsetAndTimestamp, TopicPartition
 LATEST: Final = -1
 EARLIEST: Final = -2
 
-#: Answers that pass: ask again, of a leader that is looked up anew (O4, F26).
-_PASSING: Final = frozenset(
-    {
-        ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
-        ErrorCode.LEADER_NOT_AVAILABLE,
-        ErrorCode.NOT_LEADER_OR_FOLLOWER,
-        ErrorCode.REPLICA_NOT_AVAILABLE,
-        ErrorCode.KAFKA_STORAGE_ERROR,
-        ErrorCode.FENCED_LEADER_EPOCH,
-        ErrorCode.UNKNOWN_LEADER_EPOCH,
-        ErrorCode.OFFSET_NOT_AVAILABLE,
-    }
-)
-
 
 class Outcome(NamedTuple):
     """What one round of questions brought, partition by partition."""
@@ -71,10 +58,8 @@ class Outcome(NamedTuple):
             return True
         if error_code is ErrorCode.TOPIC_AUTHORIZATION_FAILED:
             self.failed[tp] = TopicAuthorizationError(code, tp.topic)
-        elif error_code in _PASSING or error_code.retriable:
-            self.passing[tp] = broker_error(code, f"{what} {tp}")
         else:
-            self.failed[tp] = broker_error(code, f"{what} {tp}")
+            self.passing[tp] = broker_error(code, f"{what} {tp}")
         return False
 
 
@@ -86,9 +71,10 @@ class Lookups:
         self._metadata = metadata
 
     def list_offsets(
-        self, wanted: Mapping[TopicPartition, int]
+        self, wanted: Mapping[TopicPartition, int], *, or_end: bool = False
     ) -> Flow[dict[TopicPartition, OffsetAndTimestamp | None]]:
-        """For each partition the offset for a time in ms, for LATEST or EARLIEST; None where there is no such record.
+        """For each partition the offset for a time in ms, for LATEST or EARLIEST; None where there is no such record,
+        or with `or_end` the end of the log.
 
         Asks until every partition is answered; raises what waiting does not mend, after all have been asked (O3, O4).
         """
@@ -97,7 +83,7 @@ class Lookups:
         self._metadata.visit(tp.topic for tp in left)
         failures = 0
         while True:
-            outcome = yield from self.ask_offsets(left)
+            outcome = yield from self.ask_offsets_or_ends(left) if or_end else self.ask_offsets(left)
             result.update(outcome.found)
             if outcome.failed:
                 raise next(iter(outcome.failed.values()))
@@ -116,6 +102,23 @@ class Lookups:
         """One round of ListOffsets."""
         result: Outcome = yield from self._ask_leaders(wanted, self._ask_offsets_of)
         return result
+
+    def ask_offsets_or_ends(self, wanted: Mapping[TopicPartition, int]) -> Flow[Outcome]:
+        """The same; for a time that no record has reached, the end of the log (O10)."""
+        outcome: Outcome = yield from self.ask_offsets(wanted)
+        beyond = [tp for tp, found in outcome.found.items() if found is None]
+        if beyond:
+            ends: Outcome = yield from self.ask_offsets(dict.fromkeys(beyond, LATEST))
+            # A record may have come between the two answers: it is the one, and not to be passed over.
+            again: Outcome = yield from self.ask_offsets({tp: wanted[tp] for tp in ends.found})
+            for tp in beyond:
+                del outcome.found[tp]
+            for tp, found in again.found.items():
+                outcome.found[tp] = ends.found[tp] if found is None else found
+            for later in (ends, again):
+                outcome.passing.update(later.passing)
+                outcome.failed.update(later.failed)
+        return outcome
 
     def ask_epochs(self, wanted: Mapping[TopicPartition, int]) -> Flow[Outcome]:
         """One round of OffsetForLeaderEpoch: for each partition where a leader epoch ended. None is found for one whose

@@ -1,19 +1,21 @@
 """Gives partitions their positions: committed offsets, resets, and the check for a log that was cut off.
 
 Level-triggered: whenever something may have changed, `advance` looks which partitions are in a phase that needs an
-answer and asks for all of them in one round. A round that fails leaves its partitions where they are, with a rest; an
-answer counts only if the partition is still under the token with which it was asked (P19, O7, F26).
+answer, and asks for all that have the same broker to ask in one round; rounds of different brokers do not wait for each
+other. A round that fails leaves its partitions where they are, with a rest; an answer counts only if the partition is
+still what it was when it was asked (P19, O7, F26).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from dekaf_proto.client import Client
 from dekaf_proto.config import OffsetReset
 from dekaf_proto.consumer.commits import Commits
-from dekaf_proto.consumer.lookups import EARLIEST, LATEST, Lookups, Outcome
+from dekaf_proto.consumer.lookups import EARLIEST, LATEST, Lookups
 from dekaf_proto.consumer.partition import Partition, PartitionPhase
 from dekaf_proto.errors import KafkaError, LogTruncationError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from dekaf_proto.messages.offset_for_leader_epoch import EpochEndOffset
@@ -40,8 +42,13 @@ class Positions:
         self._partitions = partitions
         self._lookups = lookups
         self._commits = commits
-        self._busy: set[PartitionPhase] = set()
+        self._busy: set[tuple[PartitionPhase, int]] = set()
         self._cluster_version = -1
+        self._rounds: Final[Mapping[PartitionPhase, Callable[[list[Partition]], Flow[None]]]] = {
+            PartitionPhase.INITIALIZING: self._initialize,
+            PartitionPhase.AWAIT_RESET: self._reset,
+            PartitionPhase.AWAIT_VALIDATION: self._validate,
+        }
 
     def advance(self) -> None:
         """Asks what has to be asked."""
@@ -49,34 +56,37 @@ class Positions:
             self._cluster_version = self._client.cluster.version
             for partition in self._partitions.values():
                 self.look_at_leader(partition)
-        waiting: dict[PartitionPhase, list[Partition]] = {}
+        waiting: dict[tuple[PartitionPhase, int], list[Partition]] = {}
         for partition in self._partitions.values():
-            if partition.resting_until <= self._client.now:
-                waiting.setdefault(partition.phase, []).append(partition)
-        for phase, start in (
-            (PartitionPhase.INITIALIZING, self._initialize),
-            (PartitionPhase.AWAIT_RESET, self._reset),
-            (PartitionPhase.AWAIT_VALIDATION, self._validate),
-        ):
-            partitions = waiting.get(phase)
-            if partitions and phase not in self._busy:
-                self._begin(phase, start, partitions)
+            if partition.phase in self._rounds and partition.resting_until <= self._client.now:
+                waiting.setdefault(self._round_of(partition), []).append(partition)
+        for which, partitions in waiting.items():
+            if which not in self._busy:
+                self._begin(which, partitions)
+
+    def is_asking(self, partition: Partition) -> bool:
+        """Whether a round is on its way after which it is `partition`'s turn, if it is not in it itself."""
+        return self._round_of(partition) in self._busy
+
+    def _round_of(self, partition: Partition) -> tuple[PartitionPhase, int]:
+        """What is to be asked, and whom: the coordinator (-1) or a leader (-1 while it is not known)."""
+        leader = self._client.cluster.leader(partition.tp)
+        coordinator = leader is None or partition.phase is PartitionPhase.INITIALIZING
+        return partition.phase, -1 if coordinator or leader is None else leader.leader
 
     def next_rest(self) -> float | None:
         """When the first partition that was told to wait may ask again."""
         now = self._client.now
         return min((p.resting_until for p in self._partitions.values() if p.resting_until > now), default=None)
 
-    def _begin(
-        self, phase: PartitionPhase, start: Callable[[list[Partition]], Flow[None]], partitions: list[Partition]
-    ) -> None:
+    def _begin(self, which: tuple[PartitionPhase, int], partitions: list[Partition]) -> None:
         def flow() -> Flow[None]:
             try:
-                yield from start(partitions)
+                yield from self._rounds[which[0]](partitions)
             finally:
-                self._busy.discard(phase)
+                self._busy.discard(which)
 
-        self._busy.add(phase)
+        self._busy.add(which)
         self._client.runner.start_background(flow())
 
     def _rest(self, partition: Partition, error: KafkaError | None) -> None:
@@ -115,7 +125,7 @@ class Positions:
         """By the policy; without one the program gets `error`."""
         policy = self._client.config.auto_offset_reset
         if policy.kind == "none":
-            partition.drop()
+            partition.forget_buffered()
             partition.fail(error)
         else:
             partition.begin_reset(policy)
@@ -179,15 +189,8 @@ class Positions:
     def _reset(self, partitions: list[Partition]) -> Flow[None]:
         """O7-O10: the offsets that reset policies stand for."""
         tokens = {p.tp: p.token for p in partitions}
-        policies = {p.tp: p.reset for p in partitions if p.reset is not None}
-        outcome = yield from self._lookups.ask_offsets({tp: self._timestamp(r) for tp, r in policies.items()})
-        # A time that no record has reached: the end of the log (O10).
-        beyond = {tp: LATEST for tp, found in outcome.found.items() if found is None}
-        if beyond:
-            ends: Outcome = yield from self._lookups.ask_offsets(beyond)
-            outcome.found.update(ends.found)
-            outcome.passing.update(ends.passing)
-            outcome.failed.update(ends.failed)
+        wanted = {p.tp: self._timestamp(p.reset) for p in partitions if p.reset is not None}
+        outcome = yield from self._lookups.ask_offsets_or_ends(wanted)
         for partition in self._still(tokens, PartitionPhase.AWAIT_RESET):
             found: OffsetAndTimestamp | None = outcome.found.get(partition.tp)
             if partition.tp in outcome.failed:
@@ -209,33 +212,38 @@ class Positions:
 
     def _validate(self, partitions: list[Partition]) -> Flow[None]:
         """F26: has the log been cut off below what was read?"""
-        asked = {p.tp: (p.token, p.fetch_offset) for p in partitions}
+        tokens = {p.tp: p.token for p in partitions}
+        leaders = {p.tp: (p.leader, p.leader_epoch) for p in partitions}
         outcome = yield from self._lookups.ask_epochs({p.tp: p.fetch_epoch for p in partitions})
-        tokens = {tp: token for tp, (token, _) in asked.items()}
         for partition in self._still(tokens, PartitionPhase.AWAIT_VALIDATION):
             tp = partition.tp
+            if leaders[tp] != (partition.leader, partition.leader_epoch):
+                continue  # to be asked of the new leader
             if tp in outcome.failed:
+                partition.forget_buffered()
                 partition.fail(outcome.failed[tp])
             elif tp not in outcome.found:
                 self._rest(partition, outcome.passing.get(tp))
-            elif partition.fetch_offset == asked[tp][1]:
+            else:
                 self._validated(partition, outcome.found[tp])
 
     def _validated(self, partition: Partition, end: EpochEndOffset | None) -> None:
         position = partition.position
         assert position is not None
-        if end is None or (end.leader_epoch >= 0 and partition.fetch_offset <= end.end_offset):
+        known = end is not None and end.end_offset >= 0 and end.leader_epoch >= 0
+        if end is None or (known and partition.fetch_offset <= end.end_offset):
             partition.recovered()
             partition.is_valid()
-        elif end.end_offset < 0 or end.leader_epoch < 0:
+        elif partition.chunks:
+            # At least what was fetched ahead is gone. Whether the position stands is asked next, if there is a way.
+            log.warning("%s: the log was cut off below offset %d", partition.tp, partition.fetch_offset)
+            partition.forget_buffered()
+            if partition.offset_epoch < 0:
+                partition.is_valid()
+        elif not known:
             log.warning("%s: the leader does not know the epoch of offset %d", partition.tp, position)
             self._start_over(partition, LogTruncationError(partition.tp, position, None))
-        elif position <= end.end_offset:
-            # Only what was fetched ahead is gone: the application has seen none of it.
-            partition.forget_buffered()
-            partition.is_valid()
         elif self._client.config.auto_offset_reset.kind == "none":
-            partition.drop()
             partition.fail(LogTruncationError(partition.tp, position, end.end_offset))
         else:
             log.warning("%s: the log was cut off at %d, below the position %d", partition.tp, end.end_offset, position)

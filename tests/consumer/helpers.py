@@ -253,7 +253,7 @@ def _reason(consumer: Consumer[Any, Any], partition: Partition, now: float, dead
         assert deadline <= partition.resting_until, f"{partition} would sleep beyond its rest"
         return "rests"
     if partition.phase is not PartitionPhase.FETCHING:
-        return "is being asked about" if partition.phase in consumer._positions._busy else None
+        return "is being asked about" if consumer._positions.is_asking(partition) else None
     if consumer._fetcher.is_fetching(partition.tp):
         return "a fetch is on its way"
     if partition.chunks:
