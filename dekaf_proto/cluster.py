@@ -68,10 +68,6 @@ class Cluster:
         info = self.topics.get(topic)
         return info.topic_id if info is not None else Uuid.ZERO
 
-    def name_of(self, topic_id: Uuid) -> str | None:
-        """The topic that has, or had, this id."""
-        return self._names.get(topic_id)
-
     def partitions(self, topic: str) -> list[int]:
         """The numbers of a topic's partitions, in order; empty while it is unknown."""
         info = self.topics.get(topic)
@@ -100,7 +96,9 @@ class Cluster:
             else:
                 self.topics[name] = TopicInfo(name, answer.topic_id, answer.is_internal, {}, error)
             return
-        recreated = known is not None and bool(known.topic_id) and known.topic_id != answer.topic_id
+        before_id = known.topic_id if known is not None else Uuid.ZERO
+        topic_id = answer.topic_id or before_id  # in a cluster that is being upgraded not every broker tells the id
+        recreated = bool(before_id) and topic_id != before_id
         old = known.partitions if known is not None and not recreated else {}
         partitions = {}
         for p in answer.partitions:
@@ -114,9 +112,9 @@ class Cluster:
                 partitions[p.partition_index] = PartitionInfo(
                     p.leader_id, epoch, tuple(p.replica_nodes), tuple(p.offline_replicas)
                 )
-        self.topics[name] = TopicInfo(name, answer.topic_id, answer.is_internal, partitions)
-        if answer.topic_id:
-            self._names[answer.topic_id] = name
+        self.topics[name] = TopicInfo(name, topic_id, answer.is_internal, partitions)
+        if topic_id:
+            self._names[topic_id] = name
 
     def leader_hint(self, tp: TopicPartition, leader: int, epoch: int, endpoints: Iterable[BrokerInfo]) -> bool:
         """Takes a new leader out of another response, if it is news (F27); whether it was."""
