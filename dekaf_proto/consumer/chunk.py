@@ -190,9 +190,7 @@ class Chunk(Generic[K, V]):
 
     def _open_batch(self) -> bool:
         """Goes on to the next batch; False at the end. What is left out moves the position all the same (B30)."""
-        if self.position >= self.next_offset:
-            return False
-        while True:
+        while self.position < self.next_offset:
             batch = self._batch
             if batch is None:
                 try:
@@ -230,6 +228,7 @@ class Chunk(Generic[K, V]):
             self._batch_epoch = -1 if epoch is None else epoch
             if wanted:
                 return True
+        return False
 
 
 class FetchedRecords(Generic[K, V]):
@@ -260,6 +259,8 @@ class FetchedRecords(Generic[K, V]):
         return self
 
     def __next__(self) -> Record[K, V]:
+        if self._unfinished:
+            self.finish()
         chunk = self._chunk
         while chunk is not None:
             chunk.finished = chunk.position  # the record in hand, if there is one, is done
@@ -273,8 +274,6 @@ class FetchedRecords(Generic[K, V]):
                     return record
                 chunk.finished = chunk.position
             chunk = self._advance()
-        if self._unfinished:
-            self.finish()
         raise StopIteration
 
     def take(self, limit: int) -> list[Record[K, V]]:
