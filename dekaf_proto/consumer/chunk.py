@@ -179,10 +179,7 @@ class Chunk(Generic[K, V]):
             if records is not None:
                 # Without an exception, which at the end of each batch would cost as much as a record.
                 if records._next_delta != records._end_delta:
-                    try:
-                        return records.__next__()
-                    except StopIteration:
-                        pass  # the rest was below the offset to start at
+                    return records.__next__()
                 self._records = None
                 self.position = self._batch_end
             if not self._open_batch():
