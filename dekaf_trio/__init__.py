@@ -1,5 +1,45 @@
-"""The driver of `dekaf_proto` for trio. Nothing is here yet."""
+"""The driver of `dekaf_proto` for trio: `Consumer`, and the values that it takes and gives.
+
+`Network`, with `Address` and `Connect`, is for programs that make their streams themselves.
+"""
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from dekaf_proto.config import ConsumerConfig, HostPort, OffsetReset
+from dekaf_proto.consumer.batch import Batch
+from dekaf_proto.consumer.metrics import ConsumerMetrics
+from dekaf_proto.errors import KafkaError
+from dekaf_proto.events import Address, Connect
+from dekaf_proto.records import Record
+from dekaf_proto.types import (
+    IsolationLevel,
+    OffsetAndMetadata,
+    OffsetAndTimestamp,
+    TimestampType,
+    TopicPartition,
+    TopicPartitionOffset,
+)
+from dekaf_trio import errors
+from dekaf_trio._consumer import Consumer
+from dekaf_trio._network import Network
+
+__all__ = [
+    "Address",
+    "Batch",
+    "Connect",
+    "Consumer",
+    "ConsumerConfig",
+    "ConsumerMetrics",
+    "HostPort",
+    "IsolationLevel",
+    "KafkaError",
+    "Network",
+    "OffsetAndMetadata",
+    "OffsetAndTimestamp",
+    "OffsetReset",
+    "Record",
+    "TimestampType",
+    "TopicPartition",
+    "TopicPartitionOffset",
+    "errors",
+]

@@ -1,0 +1,298 @@
+"""The I/O of an engine in trio: a task that keeps the time, and for each connection one that reads and one that writes.
+
+    run (shielded) ── the time
+                   ├─ a connection: reader, writer
+                   ├─ a connection: reader, writer
+                   └─ a name that is being looked up ...
+
+Everything is in one thread, and nothing of the engine runs across a checkpoint: no locks. A user's task calls the
+engine itself, then `settle`, which carries out the effects, sets the alarm and wakes who waits.
+
+Rules:
+- Only the writer writes. A call that is cancelled has queued its bytes or has not; it never tears a frame.
+- The tasks run in a scope of their own, shielded from what is cancelled around them, so that a consumer can still say
+  goodbye. They end after `close`, which the engine bounds.
+- What touches the engine is protected from KeyboardInterrupt, which then comes at a checkpoint.
+- An error in here is a bug in dekaf. It is kept, and raised as InternalError in everybody who waits or comes later. No
+  task of ours raises: a nursery would wrap that, and a program's own exceptions with it, into a group.
+
+It is the same for every engine and knows nothing about Kafka.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from math import inf
+from typing import Any, Final, Protocol, TypeVar
+
+import trio
+
+from dekaf_proto.errors import InternalError
+from dekaf_proto.events import Address, Connect, Disconnect, Effect, Resolve, Send
+from dekaf_proto.operation import Operation
+from dekaf_trio._network import Network
+
+log = logging.getLogger("dekaf.trio")
+
+T = TypeVar("T")
+
+#: What one read takes at most.
+READ_SIZE: Final = 256 * 1024
+#: How long a connection that is being closed may take to write what was sent before, in seconds.
+FLUSH: Final = 1.0
+#: How much longer than the engine may take to close we wait for it, in seconds. It takes that only if it is broken.
+GRACE: Final = 2 * FLUSH
+#: From which delay of a deadline on it is said that the program did not let others run, in seconds.
+LATE: Final = 1.0
+
+
+class Engine(Protocol):
+    """What the tasks need of an engine."""
+
+    def resolved(self, query: int, addresses: Sequence[Address], now: float) -> None: ...
+    def resolve_failed(self, query: int, error: str, now: float) -> None: ...
+    def connected(self, conn: int, now: float) -> None: ...
+    def connect_failed(self, conn: int, error: str, now: float) -> None: ...
+    def receive_data(self, conn: int, data: bytes | bytearray, now: float) -> None: ...
+    def disconnected(self, conn: int, error: str, now: float) -> None: ...
+    def handle_timeout(self, now: float) -> None: ...
+    def effects(self) -> Sequence[Effect]: ...
+    def next_deadline(self) -> float | None: ...
+    @property
+    def closed(self) -> bool: ...
+    def close(self, now: float, timeout: float | None = None) -> Operation[None]: ...
+
+
+class _Connection:
+    """A connection, or an attempt at one."""
+
+    def __init__(self, order: Connect) -> None:
+        self.order: Final = order
+        self.opening: Final = trio.CancelScope()
+        self.reading: Final = trio.CancelScope()
+        self.writing: Final = trio.CancelScope()
+        self.unsent: list[bytes] = []
+        self.closing = False
+        self._changed = trio.Event()
+
+    def send(self, data: bytes) -> None:
+        self.unsent.append(data)
+        self._changed.set()
+
+    def close(self) -> None:
+        """What was sent is still written, if that does not take long."""
+        self.closing = True
+        self.opening.cancel()
+        self.reading.cancel()
+        self.writing.deadline = trio.current_time() + FLUSH
+        self._changed.set()
+
+    async def wait_for_change(self) -> None:
+        await self._changed.wait()
+        self._changed = trio.Event()
+
+
+class Pump:
+    """The tasks of one `engine`, called `name` in logs. `run` is to be started in a nursery, once."""
+
+    def __init__(self, engine: Engine, network: Network, name: str) -> None:
+        self._engine: Final = engine
+        self._network: Final = network
+        self._name: Final = name
+        self._scope: Final = trio.CancelScope(shield=True)
+        self._ended: Final = trio.Event()
+        self._connections: Final[dict[int, _Connection]] = {}
+        self._waiting: Final[dict[Operation[Any], trio.Event]] = {}
+        self._tasks: trio.Nursery | None = None
+        self._lookups: trio.Nursery | None = None
+        self._alarm = trio.CancelScope()
+        self._reads = 0
+        self._crash: Exception | None = None
+
+    # ------------------------------------------------------------------------------------------ for the user's tasks
+
+    def check(self) -> None:
+        """Raises if there is no use in calling the engine."""
+        if self._crash is not None:
+            message = f"the I/O of {self._name} has crashed; this is a bug in dekaf: {self._crash!r}"
+            raise InternalError(message) from self._crash
+
+    def settle(self) -> None:
+        """Does what has to be done after each input or call of the engine."""
+        if self._tasks is None or self._crash is not None:  # not yet running, and `run` begins with this; or no longer
+            return
+        for effect in self._engine.effects():
+            self._carry_out(effect, self._tasks)
+        deadline = self._engine.next_deadline()
+        self._alarm.deadline = -inf if self._engine.closed else inf if deadline is None else deadline
+        for operation, event in self._waiting.items():
+            if operation.done:
+                event.set()
+
+    async def result(self, operation: Operation[T]) -> T:
+        """The outcome of an operation of the engine. If the wait is cancelled, so is the operation."""
+        try:
+            await self._wait(operation)
+        except BaseException:
+            if self._crash is None:
+                operation.cancel()
+                self.settle()
+            raise
+        return operation.result()
+
+    async def close(self, seconds: float, *, shield: bool = False) -> None:
+        """Closes the engine, which has `seconds` for that. Cancelled, it goes on closing in the background."""
+        with trio.CancelScope(shield=shield, deadline=trio.current_time() + seconds + GRACE) as scope:
+            operation = self._engine.close(trio.current_time())
+            self.settle()
+            await self._wait(operation)
+            await self._ended.wait()
+        if scope.cancelled_caught:
+            log.error("%s did not close in %g s", self._name, seconds)
+
+    def stop(self) -> None:
+        """Ends all tasks, whatever they do."""
+        self._scope.cancel()
+
+    async def _wait(self, operation: Operation[T]) -> None:
+        self.check()
+        if operation.done:
+            await trio.lowlevel.cancel_shielded_checkpoint()  # it has happened: too late to be cancelled
+            return
+        event = self._waiting[operation] = trio.Event()
+        try:
+            await event.wait()
+        finally:
+            del self._waiting[operation]
+        self.check()
+
+    # ------------------------------------------------------------------------------------------------------ the tasks
+
+    @trio.lowlevel.enable_ki_protection
+    async def run(self) -> None:
+        """Runs until the engine is closed and its connections are."""
+        try:
+            with self._scope:
+                async with trio.open_nursery() as self._tasks, trio.open_nursery() as self._lookups:
+                    await self._guard(self._keep_time)
+                    self._lookups.cancel_scope.cancel()
+        finally:
+            self._tasks = self._lookups = None
+            self._ended.set()
+
+    @trio.lowlevel.enable_ki_protection
+    async def _guard(self, task: Callable[..., Awaitable[object]], *args: object) -> None:
+        """What every task of ours runs in."""
+        try:
+            await task(*args)
+        except Exception as error:
+            if self._crash is None:
+                log.critical("the I/O of %s has crashed", self._name, exc_info=error)
+                self._crash = error
+            for event in self._waiting.values():
+                event.set()
+            self._scope.cancel()
+
+    def _tell(self, function: Callable[..., None], *args: object) -> None:
+        function(*args, trio.current_time())
+        self.settle()
+
+    async def _keep_time(self) -> None:
+        self.settle()
+        while not self._engine.closed:
+            with trio.CancelScope() as self._alarm:
+                self.settle()
+                await trio.sleep_forever()
+            deadline = self._engine.next_deadline()
+            late = 0.0 if deadline is None else trio.current_time() - deadline
+            if late > LATE:
+                log.warning("%s: nothing ran for %.1f s: is there a task without a checkpoint?", self._name, late)
+                await self._let_others_read()
+            self._tell(self._engine.handle_timeout)
+
+    async def _let_others_read(self) -> None:
+        """What has arrived while nothing ran is not late."""
+        reads = -1
+        while reads != self._reads:
+            reads = self._reads
+            for _ in range(3):  # a reader is woken, reads, and is about to read again
+                await trio.lowlevel.checkpoint()
+
+    # ---------------------------------------------------------------------------------------------------- the effects
+
+    def _carry_out(self, effect: Effect, tasks: trio.Nursery) -> None:
+        if isinstance(effect, Resolve):
+            assert self._lookups is not None
+            self._lookups.start_soon(self._guard, self._look_up, effect, name=f"dekaf: looks up {effect.host}")
+        elif isinstance(effect, Connect):
+            connection = self._connections[effect.conn] = _Connection(effect)
+            tasks.start_soon(self._guard, self._connect, connection, name=f"dekaf: connection to {effect.address}")
+        elif effect.conn in self._connections:  # if not, the engine knows
+            connection = self._connections[effect.conn]
+            if isinstance(effect, Send):
+                connection.send(effect.data)
+            else:
+                assert isinstance(effect, Disconnect)
+                del self._connections[effect.conn]
+                connection.close()
+
+    async def _look_up(self, query: Resolve) -> None:
+        try:
+            addresses = await self._network.resolve(query.host, query.port)
+        except (OSError, UnicodeError) as error:  # UnicodeError: a name that IDNA does not allow
+            self._tell(self._engine.resolve_failed, query.query, _text(error))
+        else:
+            self._tell(self._engine.resolved, query.query, addresses)
+
+    async def _connect(self, connection: _Connection) -> None:
+        stream: trio.abc.Stream | None = None
+        with connection.opening:
+            try:
+                stream = await self._network.connect(connection.order)
+            except (OSError, trio.BrokenResourceError) as error:
+                self._lost(connection, self._engine.connect_failed, _text(error))
+        if stream is None:
+            return
+        try:
+            self._tell(self._engine.connected, connection.order.conn)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._guard, self._write, connection, stream)
+                await self._guard(self._read, connection, stream)
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    async def _read(self, connection: _Connection, stream: trio.abc.Stream) -> None:
+        with connection.reading:
+            try:
+                while data := await stream.receive_some(READ_SIZE):
+                    self._reads += 1
+                    self._tell(self._engine.receive_data, connection.order.conn, data)
+                self._lost(connection, self._engine.disconnected, "")
+            except (OSError, trio.BrokenResourceError) as error:
+                self._lost(connection, self._engine.disconnected, _text(error))
+
+    async def _write(self, connection: _Connection, stream: trio.abc.Stream) -> None:
+        with connection.writing:
+            try:
+                while connection.unsent or not connection.closing:
+                    if connection.unsent:
+                        data, connection.unsent = b"".join(connection.unsent), []
+                        await stream.send_all(data)
+                    else:
+                        await connection.wait_for_change()
+            except (OSError, trio.BrokenResourceError) as error:
+                self._lost(connection, self._engine.disconnected, _text(error))
+
+    def _lost(self, connection: _Connection, tell: Callable[[int, str, float], None], error: str) -> None:
+        """The connection is gone, or there never was one."""
+        self._connections.pop(connection.order.conn, None)
+        connection.close()
+        connection.writing.cancel()
+        self._tell(tell, connection.order.conn, error)
+
+
+def _text(error: BaseException) -> str:
+    """What went wrong, as the system says it: trio wraps that into errors of its own."""
+    cause = error.__cause__ or error
+    return (isinstance(cause, OSError) and cause.strerror) or str(cause) or type(cause).__name__
