@@ -83,10 +83,11 @@ def test_a_leader_that_is_no_broker_is_none() -> None:
 
 def test_epochs_of_old_brokers_are_not_believed() -> None:  # M3
     cluster = Cluster()
-    cluster.update(answer(topic(partition(1, 5))), 8)
+    cluster.update(answer(topic(partition(1, 5), topic_id=Uuid.ZERO)), 8)
     found = cluster.leader(TP)
     assert found is not None
     assert found.leader_epoch == -1
+    assert not cluster.topic_id("t")
 
 
 def leader_after(cluster: Cluster, *topics: MetadataResponseTopic, version: int = 13) -> tuple[int, int]:
