@@ -82,11 +82,11 @@ class SessionCache:
             return Opened(ErrorCode.INVALID_FETCH_SESSION_EPOCH)  # the session itself lives on (F10)
         if session.uses_ids != (version >= 13):
             return Opened(ErrorCode.FETCH_SESSION_TOPIC_ID_ERROR)
-        for topic in request.forgotten_topics_data:
+        session.partitions.update(asked)
+        for topic in request.forgotten_topics_data:  # after those that were asked for, as Kafka does it
             for partition in topic.partitions:
                 session.partitions.pop((topic.topic, topic.topic_id, partition), None)
                 session.answered.pop((topic.topic, topic.topic_id, partition), None)
-        session.partitions.update(asked)
         if not session.partitions:
             del self.sessions[session.id]
             return Opened()
