@@ -138,7 +138,7 @@ class Connections(ABC):
                 self._answered(node, event)
             elif isinstance(event, Ready):
                 self._ready(node, event.throttle_time_ms)
-            elif isinstance(event, ConnectionClosed):
+            else:
                 self._broken(node, event.error)
         if node.connection is connection and (more := connection.data_to_send()):
             self._send(node, more)  # the negotiation's next question (W21)
