@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 from dekaf_proto.errors import ConfigurationError
@@ -163,6 +163,13 @@ class Options:
 
     _given: frozenset[str]
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        # With slots, dataclass makes the class twice, and its __setattr__ knows only the first one: whatever is set by
+        # others than us would be a TypeError, also the `__orig_class__` that `ConsumerConfig[str, str](...)` sets.
+        if "__setattr__" in vars(cls):
+            type.__setattr__(cls, "__setattr__", _refuse_change)
+
     @classmethod
     def options(cls) -> dict[str, Option[Any]]:
         """Every option by its name, in the order of the reference."""
@@ -249,6 +256,10 @@ class Options:
         known = self.options()
         shown = (f"{name}={'***' if known[name].secret else repr(value)}" for name, value in self._explicit().items())
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _refuse_change(self: object, name: str, value: object) -> None:
+    raise FrozenInstanceError(f"cannot assign to field {name!r}")
 
 
 def _dotted(name: str) -> str:

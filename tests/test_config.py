@@ -537,7 +537,14 @@ def test_a_configuration_is_a_value() -> None:
     assert repr(copy) == repr(config)
     with pytest.raises(FrozenInstanceError):
         config.group_id = "audit"  # type: ignore[misc]
+    with pytest.raises(FrozenInstanceError):
+        config.group = "audit"  # type: ignore[attr-defined]
     assert not hasattr(config, "__dict__")
+
+
+def test_the_types_of_keys_and_values_may_be_said() -> None:
+    config = ConsumerConfig[str, bytes](bootstrap_servers="localhost", key_deserializer=bytes.decode)
+    assert config == ConsumerConfig(bootstrap_servers="localhost", key_deserializer=bytes.decode)
 
 
 def test_replace_checks_again() -> None:
