@@ -16,9 +16,9 @@ class Batch(Sequence["Record[K, V]"], Generic[K, V]):
     """Records of several partitions, in order within each. Asking the consumer for more finishes all of them.
 
     >>> from dekaf_proto.records import make_record
-    >>> batch = Batch([make_record("orders", 0, 4), make_record("orders", 1, 9), make_record("orders", 0, 5)])
+    >>> batch = Batch([make_record("orders", 0, 4, None, b"a"), make_record("orders", 0, 5, None, b"b")])
     >>> len(batch), batch.offsets[TopicPartition("orders", 0)].offset
-    (3, 6)
+    (2, 6)
     """
 
     __slots__ = ("_records",)

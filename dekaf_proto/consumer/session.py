@@ -147,7 +147,6 @@ class FetchSession:
     def restart(self, *, keep_id: bool) -> None:
         """The next request is a full one; with `keep_id` it closes the old session, if there was one (F11)."""
         self.epoch = 0
-        self._known = {}
         if not keep_id:
             self.session_id = 0
 
