@@ -91,12 +91,13 @@ class Lookups:
             if not left:
                 return {tp: result[tp] for tp in wanted}
             failures += 1
-            yield Sleep(self._client.backoff(failures), next(iter(outcome.passing.values()), None))
+            problem = next(iter(outcome.passing.values()), None)
+            yield Sleep(self._client.backoff(failures), problem or self._metadata.last_error)
 
     def ends(self, tps: list[TopicPartition], which: int) -> Flow[dict[TopicPartition, int]]:
         """The first offsets (EARLIEST) or the ends (LATEST) of logs, asked for until there is an answer."""
         found = yield from self.list_offsets(dict.fromkeys(tps, which))
-        return {tp: offset.offset if offset is not None else 0 for tp, offset in found.items()}
+        return {tp: offset.offset for tp, offset in found.items() if offset is not None}
 
     def ask_offsets(self, wanted: Mapping[TopicPartition, int]) -> Flow[Outcome]:
         """One round of ListOffsets."""
@@ -142,7 +143,7 @@ class Lookups:
             if error is not None:
                 total.failed[tp] = error
                 continue
-            self._metadata.refresh()
+            self._metadata.need_leader()
             why = self._metadata.why_no_leader(tp)
             if why is not None:
                 total.passing[tp] = why
@@ -181,15 +182,17 @@ class Lookups:
                 tp = TopicPartition(answered.name, partition.partition_index)
                 if tp not in wanted:
                     continue
-                if partition.error_code == ErrorCode.UNSUPPORTED_FOR_MESSAGE_FORMAT:
-                    outcome.found[tp] = None
+                is_time = wanted[tp] >= 0
+                if is_time and partition.error_code == ErrorCode.UNSUPPORTED_FOR_MESSAGE_FORMAT:
+                    outcome.found[tp] = None  # messages so old that they have no time
                 elif outcome.judge(tp, partition.error_code, "looking up an offset of"):
                     epoch = partition.leader_epoch if partition.leader_epoch >= 0 else None
-                    outcome.found[tp] = (
-                        OffsetAndTimestamp(partition.offset, partition.timestamp, epoch)
-                        if partition.offset >= 0
-                        else None
-                    )
+                    if partition.offset >= 0:
+                        outcome.found[tp] = OffsetAndTimestamp(partition.offset, partition.timestamp, epoch)
+                    elif is_time:
+                        outcome.found[tp] = None
+                    else:  # every log has a beginning and an end
+                        outcome.judge(tp, ErrorCode.OFFSET_NOT_AVAILABLE, "looking up an end of")
                     if self._client.cluster.is_behind(tp, partition.leader_epoch):
                         self._metadata.refresh()  # O8
         return outcome
