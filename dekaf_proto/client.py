@@ -34,6 +34,8 @@ class Client(Connections):
         self._bootstrap = [Node(NodeKey(-1 - i), host, port) for i, (host, port) in enumerate(config.bootstrap_servers)]
         self.random.shuffle(self._bootstrap)
         self._bootstrapping = True
+        #: What was wrong with the brokers that were known before.
+        self._left_behind: dict[str, str] = {}
         #: How often in a row the bootstrap servers have led to no broker that would talk to us.
         self._useless_starts = 0
 
@@ -92,6 +94,7 @@ class Client(Connections):
         if self._bootstrapping:
             return
         log.warning("starting again from the bootstrap servers: %s", why)
+        self._left_behind.update(cause for node in self._nodes.values() for cause in node.hindrances())
         self._bootstrapping = True
         self.counts["rebootstraps"] += 1
         for key in list(self._nodes):
@@ -203,7 +206,8 @@ class Client(Connections):
 
     def _unreachable(self, target: object) -> ConnectionLostError:
         if target == LEAST_LOADED:
-            found = {where: why for node in self._candidates() for where, why in node.hindrances()}
+            found = self._left_behind.copy()
+            found.update(cause for node in self._candidates() for cause in node.hindrances())
             return ConnectionLostError("the cluster", list(found.items()))
         node = self._node(target)
         if node is None:
@@ -217,6 +221,7 @@ class Client(Connections):
     def _useful(self, node: Node) -> None:
         if node.key.node_id >= 0:
             self._useless_starts = 0
+            self._left_behind.clear()
         self._retire(node)
 
     def _retire(self, node: Node) -> None:

@@ -77,6 +77,8 @@ class Metadata:
         #: Topics that somebody asked about once, and until when they are kept fresh.
         self._visitors: dict[str, float] = {}
         self._refresh = True
+        #: Something is not known that the next answer may tell, also one that is on its way.
+        self._missing = False
         #: A topic is wanted of which nothing is known: there is no reason to wait.
         self._urgent = True
         self._updated_at: float | None = None
@@ -112,8 +114,17 @@ class Metadata:
             self._visitors[topic] = until
 
     def refresh(self) -> None:
-        """Something has turned out to be stale."""
+        """Something has turned out to be stale: an answer to a later question is needed."""
         self._refresh = True
+
+    def need_leader(self) -> None:
+        """It is not known who leads a partition. To be called again if an answer does not tell."""
+        self._missing = True
+
+    @property
+    def is_due(self) -> bool:
+        """Whether metadata is to be asked for, though it is not old."""
+        return self._refresh or self._missing
 
     def topic_error(self, topic: str) -> KafkaError | None:
         """What is wrong with a topic for good: the program must know (M6)."""
@@ -126,9 +137,9 @@ class Metadata:
         return broker_error(info.error, f"topic {topic}")
 
     def why_no_leader(self, tp: TopicPartition) -> KafkaError | None:
-        """Why it is not known who leads a partition, as far as that is known: for the text of a time-out."""
-        if self.last_error is not None:
-            return self.last_error
+        """What is wrong if it is not known who leads a partition; None while the first answer is on its way."""
+        if self._last_error is not None:
+            return self._last_error
         info = self._client.cluster.topics.get(tp.topic)
         if info is None:
             return None
@@ -140,7 +151,7 @@ class Metadata:
 
     @property
     def last_error(self) -> KafkaError | None:
-        """What the last attempt failed of, or the first one is held up by; None if all is well."""
+        """What the last attempt failed of, or what the first one waits for; None if all is well."""
         if self._last_error is None and self._updated_at is None:
             return self._client.explain(LEAST_LOADED)
         return self._last_error
@@ -172,7 +183,7 @@ class Metadata:
         round_began = client.now
         while True:
             age = client.config.metadata_max_age_ms / 1000
-            yield Wait(lambda: self._refresh, None if self._updated_at is None else self._updated_at + age)
+            yield Wait(lambda: self.is_due, None if self._updated_at is None else self._updated_at + age)
             yield from self._hold_back()
             self._refresh = self._urgent = False
             if self._failing_since is None:
@@ -189,6 +200,7 @@ class Metadata:
                     round_began = client.now
                 continue
             failures = 0
+            self._missing = False
             self._last_error = self._failing_since = None
             self._told = ""
             client.warn.settled("metadata")

@@ -229,7 +229,7 @@ class FlowRunner:
 
     def next_deadline(self) -> float | None:
         """When `run` has to be called again at the latest."""
-        if self._disturbed:
+        if self._disturbed or self._ready:
             return self.now
         times = [task.deadline for task in self._sleeping if not task.done]
         times += [wait.until for task, wait in self._waiting if wait.until is not None and not task.done]

@@ -147,7 +147,7 @@ class Fetcher:
         """The follower that the leader has named, while that is fresh, else the leader (F3, F30)."""
         leader = self._client.cluster.leader(partition.tp)
         if leader is None:
-            self._metadata.refresh()
+            self._metadata.need_leader()
             self._rest(partition)  # a new leader ends it
             return None
         preferred = partition.preferred_replica

@@ -262,7 +262,7 @@ def _reason(consumer: Consumer[Any, Any], partition: Partition, now: float, dead
             return "what is buffered ends in an error"
     leader = consumer._client.cluster.leader(partition.tp)
     if leader is None:
-        return "metadata is being asked for" if consumer._metadata._refresh or _metadata_is_busy(consumer) else None
+        return "metadata is being asked for" if consumer._metadata.is_due or _metadata_is_busy(consumer) else None
     for node_id in (leader.leader, partition.preferred_replica):
         node = consumer._client._nodes.get(consumer_node(node_id))
         if node is not None and node.state is NodeState.BACKOFF:
