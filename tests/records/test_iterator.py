@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from dekaf_proto.errors import CorruptRecordError, DeserializationError
-from dekaf_proto.records import RecordBatch, RecordIterator
+from dekaf_proto.records import RecordBatch, RecordIterator, iterator
 from tests.records.made import INT64, NOW, batch, record, varint
 
 BytesIterator = RecordIterator["bytes | None", "bytes | None"]
@@ -198,7 +198,7 @@ def test_counts_that_cannot_be_true(count: int) -> None:
     with pytest.raises(CorruptRecordError, match=f"claims {count} records for 2 offsets"):
         RecordBatch(memoryview(data), "t", 0)
     with pytest.raises(CorruptRecordError, match=f"claims {count} records for 2 offsets"):
-        RecordIterator(records_of(b"", 0).context, record() + record(1), count, 100, 1, NOW)
+        iterator.RecordIterator(records_of(b"", 0).context, record() + record(1), count, 100, 1, NOW)
 
 
 def test_records_that_a_count_of_0_hides() -> None:
