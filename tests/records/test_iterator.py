@@ -160,7 +160,9 @@ def test_a_record_longer_than_the_data() -> None:
         body = varint(40) + long[1:]
         for cut in range(1, len(body) + 1):
             assert_refused(records_of(body[:cut]))
-            assert_refused(records_of(body[:cut], 2))  # and not handed out with what there is of it
+    whole = record(0, b"k", b"vvvv", tail=b"\x02\x02a\x08abcd")
+    for cut in range(1, len(whole)):
+        assert_refused(records_of(whole[:cut], 2))  # and not handed out with what there is of it
 
 
 @pytest.mark.parametrize(
