@@ -312,7 +312,10 @@ class RecordBatch:
 
     def corrupt(self, reason: str) -> CorruptRecordError:
         """The exception that says that this batch is damaged."""
-        return CorruptRecordError(self._topic, self._partition, self._base_offset, reason, self.next_offset)
+        end = self.next_offset
+        # Where a header lies about its offsets, seeking to the end that it claims would lead back, or nowhere.
+        known = 0 <= self._base_offset < end <= _INT64_MAX
+        return CorruptRecordError(self._topic, self._partition, self._base_offset, reason, end if known else -1)
 
     def __repr__(self) -> str:
         return (
