@@ -156,7 +156,7 @@ class Record:
         """The timestamp as an aware datetime in UTC; None if there is none or `datetime` can't hold it.
 
         >>> from dekaf_proto.records import make_record
-        >>> make_record("orders", 0, 0, timestamp=1_700_000_000_250).datetime.isoformat()
+        >>> make_record("orders", 0, 0, key=None, value=None, timestamp=1_700_000_000_250).datetime.isoformat()
         '2023-11-14T22:13:20.250000+00:00'
         """
         if self._timestamp == -1:
