@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
         return run(str(ROOT / "docs" / "examples" / "hello_codec.py"), *arguments)
     missing = [program for program in ("java", "mvn") if shutil.which(program) is None]
     if missing:
-        print(f"dev.py: no {' and no '.join(missing)} here: the tests on a real Kafka will be skipped")
+        print(f"dev.py: no {' and no '.join(missing)} here: the tests on a real Kafka may be skipped (-ra says)")
     return run("-m", "pytest", *arguments)
 
 

@@ -24,10 +24,10 @@ from dekaf_proto.records.batch import RecordBatch
 from dekaf_proto.records.builder import BatchBuilder, CompressionRatioEstimator, batch_size_bound, build_marker
 from dekaf_proto.records.compression import MAX_DECOMPRESSED_SIZE, Codec
 from dekaf_proto.records.control import ControlRecord, ControlType
+from dekaf_proto.records.generic import Deserializer, Record, RecordIterator, make_record
 from dekaf_proto.records.isolation import JudgedBatches, TransactionFilter, Visibility, judge_batches
-from dekaf_proto.records.iterator import Deserializer, RecordIterator
 from dekaf_proto.records.legacy import LegacyBatch
-from dekaf_proto.records.record import BatchContext, Header, Headers, Record, make_record
+from dekaf_proto.records.record import BatchContext, Header, Headers
 from dekaf_proto.records.stream import Batch, BatchReader, read_batches
 
 __all__ = [

@@ -14,15 +14,18 @@ refused when it is made. It does not know who reads it, from where, or which rec
 from __future__ import annotations
 
 import struct
-from typing import Final, TypeVar, overload
+from typing import TYPE_CHECKING, Final, TypeVar, cast, overload
 
 from dekaf_proto.errors import CorruptRecordError
+from dekaf_proto.records import iterator
 from dekaf_proto.records.checksum import crc32c
 from dekaf_proto.records.compression import MAX_DECOMPRESSED_SIZE, Codec, decompress
 from dekaf_proto.records.control import ControlRecord, parse_control_record
-from dekaf_proto.records.iterator import Deserializer, RecordIterator
 from dekaf_proto.records.record import BatchContext
 from dekaf_proto.types import TimestampType
+
+if TYPE_CHECKING:
+    from dekaf_proto.records.generic import Deserializer, RecordIterator
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -274,7 +277,7 @@ class RecordBatch:
         `ownership`: a token for the records' context. Raises CorruptRecordError if the records can't be decompressed,
         or decompress to more than the limit; the iterator raises it for damage found later.
         """
-        return RecordIterator(
+        records = iterator.RecordIterator(
             BatchContext(self._topic, self._partition, self.timestamp_type, self.leader_epoch, ownership),
             self._payload(),
             self._count,
@@ -286,6 +289,7 @@ class RecordBatch:
             key,
             value,
         )
+        return cast("RecordIterator[K | bytes | None, V | bytes | None]", records)
 
     def control_record(self) -> ControlRecord | None:
         """What a control batch announces; None if compaction has emptied it. CorruptRecordError if that can't be read.
@@ -312,7 +316,10 @@ class RecordBatch:
 
     def corrupt(self, reason: str) -> CorruptRecordError:
         """The exception that says that this batch is damaged."""
-        return CorruptRecordError(self._topic, self._partition, self._base_offset, reason, self.next_offset)
+        end = self.next_offset
+        # Where a header lies about its offsets, seeking to the end that it claims would lead back, or nowhere.
+        known = 0 <= self._base_offset < end <= _INT64_MAX
+        return CorruptRecordError(self._topic, self._partition, self._base_offset, reason, end if known else -1)
 
     def __repr__(self) -> str:
         return (

@@ -15,15 +15,14 @@ It knows neither topics nor brokers, and when a batch is full enough to be sent 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import Final
 
 from dekaf_proto.errors import EncodeError, RecordTooLargeError
 from dekaf_proto.records.batch import (
-    CHECKSUMMED_FROM,
     CONTROL_BIT,
     DELETE_HORIZON_BIT,
-    HEADER,
     HEADER_SIZE,
     LENGTH_FROM,
     LOG_APPEND_TIME_BIT,
@@ -35,6 +34,9 @@ from dekaf_proto.records.control import ControlType, encode_marker
 from dekaf_proto.records.record import Header
 from dekaf_proto.records.varint import INT64_MAX, SMALL, SMALL_VARINTS, encode_varint
 
+# The header in two parts: what the checksum leaves out, and what it covers.
+_START: Final = struct.Struct(">qiibI")
+_CHECKSUMMED: Final = struct.Struct(">hiqqqhii")
 INT32_MAX: Final = 0x7FFFFFFF
 _NULL: Final = b"\x01"  # the length -1
 _ZERO: Final = b"\x00"
@@ -99,11 +101,11 @@ class BatchBuilder:
         "_level",
         "_max_timestamp",
         "_next_delta",
-        "_parts",
         "_payload",
         "_producer_epoch",
         "_producer_id",
         "_raw_size",
+        "_records",
         "_room",
         "_transactional",
     )
@@ -144,7 +146,7 @@ class BatchBuilder:
         self._max_timestamp = -1
         self._next_delta = 0
         self._raw_size = 0
-        self._parts: list[bytes] = []  # of each record its length and the rest
+        self._records: list[bytes] = []
         self._payload: bytes | None = None
         self._count = 0  # set when the parts have become the payload
         # For the fast lane of `append`. Its base is far away and its room nothing until the first record was admitted.
@@ -177,20 +179,29 @@ class BatchBuilder:
                 raise EncodeError("record", "offset", f"{offset_delta} can't follow {delta - 1} in a batch")
             delta = offset_delta
         delta_bytes = SMALL_VARINTS[delta << 1] if delta < SMALL else encode_varint(delta)
+        size = 2 + len(time_bytes) + len(delta_bytes)  # with the attributes (unused) and one byte for the headers
         if value is None:
             value = b""
             value_length = _NULL
         else:
             length = len(value)
             value_length = SMALL_VARINTS[length << 1] if length < SMALL else encode_varint(length)
-        header_bytes = _encode_headers(headers) if headers else _ZERO
-        # Attributes (unused), timestamp, offset, key, value, headers.
+            size += length
+        header_bytes = _ZERO
+        if headers:
+            header_bytes = _encode_headers(headers)
+            size += len(header_bytes) - 1
         if key is None:
-            body = b"\0%b%b\1%b%b%b" % (time_bytes, delta_bytes, value_length, value, header_bytes)
+            size += 1 + len(value_length)
+            size_bytes = SMALL_VARINTS[size << 1] if size < SMALL else encode_varint(size)
+            record = b"%b\0%b%b\1%b%b%b" % (size_bytes, time_bytes, delta_bytes, value_length, value, header_bytes)
         else:
             length = len(key)
             key_length = SMALL_VARINTS[length << 1] if length < SMALL else encode_varint(length)
-            body = b"\0%b%b%b%b%b%b%b" % (
+            size += length + len(key_length) + len(value_length)
+            size_bytes = SMALL_VARINTS[size << 1] if size < SMALL else encode_varint(size)
+            record = b"%b\0%b%b%b%b%b%b%b" % (
+                size_bytes,
                 time_bytes,
                 delta_bytes,
                 key_length,
@@ -199,13 +210,10 @@ class BatchBuilder:
                 value,
                 header_bytes,
             )
-        length = len(body)
-        length_bytes = SMALL_VARINTS[length << 1] if length < SMALL else encode_varint(length)
-        raw_size = self._raw_size + len(length_bytes) + length
+        raw_size = self._raw_size + len(record)
         if raw_size > self._room and not self._admit(raw_size, timestamp):
             return -1
-        self._parts.append(length_bytes)
-        self._parts.append(body)
+        self._records.append(record)
         self._raw_size = raw_size
         self._next_delta = delta + 1
         if timestamp > self._max_timestamp:
@@ -229,7 +237,7 @@ class BatchBuilder:
             raise ValueError("the batch is finished")
         if raw_size > INT32_MAX - HEADER_SIZE:
             raise RecordTooLargeError(f"the records of a batch would take {raw_size} bytes")
-        if self._parts:
+        if self._records:
             return False
         if self._base_timestamp is None:
             self._base_timestamp = timestamp
@@ -241,7 +249,7 @@ class BatchBuilder:
     @property
     def count(self) -> int:
         """How many records were added."""
-        return len(self._parts) // 2 if self._payload is None else self._count
+        return len(self._records) if self._payload is None else self._count
 
     @property
     def raw_size(self) -> int:
@@ -299,11 +307,11 @@ class BatchBuilder:
         elif last_offset_delta < self._next_delta - 1:
             raise ValueError(f"the last record is at {self._next_delta - 1}, beyond {last_offset_delta}")
         if self._payload is None:
-            raw = b"".join(self._parts)
+            raw = b"".join(self._records)
             # Nothing is not compressed; the header then names no codec either.
             self._payload = compress(self._codec, raw, self._level) if raw else raw
             self._count = count
-            self._parts = []
+            self._records = []
             self._room = -1
         attributes = int(self._codec) if count else 0
         if self._append_time is not None:
@@ -316,12 +324,7 @@ class BatchBuilder:
             attributes |= DELETE_HORIZON_BIT
         if max_timestamp is None:
             max_timestamp = self.max_timestamp
-        fields = [
-            self._base_offset,
-            HEADER_SIZE - LENGTH_FROM + len(self._payload),
-            -1 if self._leader_epoch is None else self._leader_epoch,
-            2,
-            0,
+        checksummed = _CHECKSUMMED.pack(
             attributes,
             last_offset_delta,
             -1 if self._base_timestamp is None else self._base_timestamp,
@@ -330,10 +333,11 @@ class BatchBuilder:
             self._producer_epoch,
             self._base_sequence,
             count,
-        ]
-        header = HEADER.pack(*fields)
-        fields[4] = crc32c(self._payload, crc32c(header[CHECKSUMMED_FROM:]))
-        return HEADER.pack(*fields) + self._payload
+        )
+        crc = crc32c(self._payload, crc32c(checksummed))
+        length = HEADER_SIZE - LENGTH_FROM + len(self._payload)
+        epoch = -1 if self._leader_epoch is None else self._leader_epoch
+        return b"".join((_START.pack(self._base_offset, length, epoch, 2, crc), checksummed, self._payload))
 
 
 def batch_size_bound(key: bytes | None, value: bytes | None, headers: Sequence[Header] = ()) -> int:

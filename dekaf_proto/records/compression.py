@@ -105,26 +105,32 @@ def decompress(
     import cramjam
 
     if codec == Codec.GZIP:
-        return _grow(codec, cramjam.gzip.decompress_into, data, limit)
+        return _grow(codec, cramjam.gzip.decompress_into, data, limit, limit)
     if codec == Codec.ZSTD:
-        return _grow(codec, cramjam.zstd.decompress_into, data, limit)
-    if any_lz4_checksum:
-        data = with_lz4_checksum(bytes(data))
-    return _grow(codec, cramjam.lz4.decompress_into, data, limit)
+        return _grow(codec, cramjam.zstd.decompress_into, data, limit, limit)
+    parts: list[bytes] = []
+    left = limit
+    for frame in _lz4_frames(bytes(data)):
+        complete = with_lz4_checksum(frame) if any_lz4_checksum else frame
+        parts.append(_grow(codec, cramjam.lz4.decompress_into, complete, left, limit))
+        left -= len(parts[-1])
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _beyond(limit: int) -> str:
     return f"the records decompress to more than the limit of {limit} bytes"
 
 
-def _grow(codec: Codec, decompress_into: Callable[[Buffer, bytearray], int], data: Buffer, limit: int) -> bytes:
-    """Decompresses into a buffer that starts small and grows to the limit, but only when it was filled to the end.
+def _grow(
+    codec: Codec, decompress_into: Callable[[Buffer, bytearray], int], data: Buffer, left: int, limit: int
+) -> bytes:
+    """Decompresses into a buffer that starts small and grows to what is `left` of the limit, but only if it was full.
 
     That is seen by a mark at its end, since the library's error does not promise to tell "no room" from "damaged".
     """
     import cramjam
 
-    most = min(limit, len(data) * _MAX_RATIO[codec])
+    most = min(left, len(data) * _MAX_RATIO[codec])
     size = min(most, max(_FIRST_GUESS, 4 * len(data)))
     while True:
         buffer = bytearray(size)
@@ -207,6 +213,39 @@ def _snappy_block(block: memoryview, left: int, limit: int) -> bytes:
 # ---------------------------------------------------------------------------------------------------------------- lz4
 
 
+def _lz4_frames(data: bytes) -> list[bytes]:
+    """The frames that the data consists of: usually one. ValueError if it is cut off or followed by anything else.
+
+    Found by their blocks' lengths, because only some versions of the library look at what follows the first frame.
+    """
+    frames: list[bytes] = []
+    start = 0
+    while start < len(data) or not frames:
+        if data[start : start + 4] != _LZ4_MAGIC or len(data) - start < 7:
+            raise ValueError("lz4: there is no frame, or something else follows it")
+        flags = data[start + 4]
+        pos = start + _lz4_checksum_at(flags) + 1
+        while True:
+            size = int.from_bytes(data[pos : pos + 4], "little") & 0x7FFFFFFF  # the top bit: stored as it is
+            pos += 4
+            if size == 0:
+                break
+            pos += size + (4 if flags & 0x10 else 0)  # the block's checksum
+            if pos >= len(data):
+                break
+        pos += 4 if flags & 0x04 else 0  # the content's checksum
+        if pos > len(data) or size != 0:
+            raise ValueError("lz4: the frame is cut off")
+        frames.append(data[start:pos])
+        start = pos
+    return frames
+
+
+def _lz4_checksum_at(flags: int) -> int:
+    """Where a frame's header has its checksum: behind the magic, two bytes, content size and dictionary id."""
+    return 6 + (8 if flags & 0x08 else 0) + (4 if flags & 0x01 else 0)
+
+
 def with_lz4_checksum(frame: bytes, *, as_old_clients: bool = False) -> bytes:
     """An lz4 frame with its header's checksum put right, or made wrong in the way that Kafka's first lz4 clients did.
 
@@ -214,7 +253,7 @@ def with_lz4_checksum(frame: bytes, *, as_old_clients: bool = False) -> bytes:
     """
     if frame[:4] != _LZ4_MAGIC or len(frame) < 7:
         return frame  # the decoder will say what is wrong
-    end = 6 + (8 if frame[4] & 0x08 else 0) + (4 if frame[4] & 0x01 else 0)  # content size, dictionary id
+    end = _lz4_checksum_at(frame[4])
     checksum = xxh32(frame[0 if as_old_clients else 4 : end]) >> 8 & 0xFF
     return frame[:end] + bytes((checksum,)) + frame[end + 1 :]
 

@@ -16,19 +16,13 @@ It knows nothing of sockets, consumers or codecs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Generic, TypeVar
+from types import GenericAlias
+from typing import Final
 
 from dekaf_proto._i64 import i64
 from dekaf_proto.errors import CorruptRecordError, DeserializationError
 from dekaf_proto.records.record import BatchContext, Header, Headers, Record
 from dekaf_proto.records.varint import read_varint, read_varlong, wrapping_add
-
-K = TypeVar("K", covariant=True)
-V = TypeVar("V", covariant=True)
-T = TypeVar("T")
-
-#: Makes a key or a value of its bytes. It is not asked about a null, which stays None.
-Deserializer = Callable[[bytes], T]
 
 _SAFE: Final = 1 << 62  # the sum of two numbers below this stays within int64
 
@@ -38,7 +32,7 @@ _SIGNED: Final[list[int]] = [-1 - (byte >> 1 & 0x3F) if byte & 1 else byte >> 1 
 _LENGTHS: Final[list[int]] = [-(1 << 40) if byte & 1 else byte >> 1 & 0x3F for byte in range(256)]
 
 
-class RecordIterator(Generic[K, V]):
+class RecordIterator:
     """Yields the records of one batch. `RecordBatch.records` makes it.
 
     `data`: all records of the batch, uncompressed. `count`: how many there are. `start`: records below this offset are
@@ -73,8 +67,8 @@ class RecordIterator(Generic[K, V]):
         base_timestamp: i64,
         append_timestamp: int | None = None,
         start: i64 = 0,
-        key_deserializer: Deserializer[K] | None = None,
-        value_deserializer: Deserializer[V] | None = None,
+        key_deserializer: Callable[[bytes], object] | None = None,
+        value_deserializer: Callable[[bytes], object] | None = None,
     ) -> None:
         self._context = context
         self._data = data
@@ -102,7 +96,10 @@ class RecordIterator(Generic[K, V]):
         if start > base_offset:
             self._skip(start - base_offset)
 
-    def __iter__(self) -> RecordIterator[K, V]:
+    def __class_getitem__(cls, types: object) -> object:
+        return GenericAlias(cls, types)
+
+    def __iter__(self) -> RecordIterator:
         return self
 
     @property
@@ -117,7 +114,7 @@ class RecordIterator(Generic[K, V]):
             return self._base_offset + self._max_delta + 1  # B6: not the last record's offset
         return self._base_offset + self._next_delta
 
-    def __next__(self) -> Record[K, V]:
+    def __next__(self) -> Record:
         expected = self._next_delta
         if expected == self._end_delta:
             raise StopIteration
@@ -222,11 +219,9 @@ class RecordIterator(Generic[K, V]):
             raise self._corrupt(str(error)) from None
 
         offset = self._base_offset + delta
-        record: Record[K, V]
         if plain:
             timestamp = self._base_timestamp + time_delta
-            # Without deserializers K and V are `bytes | None`, which a type checker can't know.
-            record = Record(self._context, offset, timestamp, key, value, headers)  # type: ignore[arg-type]
+            record = Record(self._context, offset, timestamp, key, value, headers)
         else:
             record = self._make(offset, time_delta, key, value, headers)
         self._position = pos
@@ -235,7 +230,7 @@ class RecordIterator(Generic[K, V]):
 
     def _make(
         self, offset: i64, time_delta: i64, raw_key: bytes | None, raw_value: bytes | None, headers: Headers
-    ) -> Record[K, V]:
+    ) -> Record:
         """A record that needs more than the usual: the broker's time, an extreme one, deserializers."""
         if self._append_timestamp is not None:
             timestamp: i64 = self._append_timestamp
@@ -253,7 +248,7 @@ class RecordIterator(Generic[K, V]):
                 value = self._value_deserializer(raw_value)
             except Exception as error:
                 raise self._undeserializable(offset, "value", error) from error
-        return Record(self._context, offset, timestamp, key, value, headers)  # type: ignore[arg-type]
+        return Record(self._context, offset, timestamp, key, value, headers)
 
     def _skip(self, start_delta: i64) -> None:
         """Passes over the records below `start_delta` without making them (B7)."""

@@ -13,16 +13,19 @@ Rules: inner messages are checked like outer ones, their CRC too; all of a wrapp
 from __future__ import annotations
 
 import struct
-from typing import Final, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast, overload
 from zlib import crc32
 
 from dekaf_proto.errors import CorruptRecordError
+from dekaf_proto.records import iterator
 from dekaf_proto.records.compression import MAX_DECOMPRESSED_SIZE, Codec, decompress
 from dekaf_proto.records.control import ControlRecord
-from dekaf_proto.records.iterator import Deserializer, RecordIterator
 from dekaf_proto.records.record import BatchContext
 from dekaf_proto.records.varint import encode_varint
 from dekaf_proto.types import TimestampType
+
+if TYPE_CHECKING:
+    from dekaf_proto.records.generic import Deserializer, RecordIterator
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -186,7 +189,7 @@ class LegacyBatch:
         base_offset = messages[0].offset
         # The time of a broker that appended the set counts for all of it.
         append_time = self.timestamp_type is TimestampType.LOG_APPEND_TIME
-        return RecordIterator(
+        records = iterator.RecordIterator(
             BatchContext(self._topic, self._partition, self.timestamp_type, None, ownership),
             b"".join([_as_record(message, base_offset) for message in messages]),
             len(messages),
@@ -198,6 +201,7 @@ class LegacyBatch:
             key,
             value,
         )
+        return cast("RecordIterator[K | bytes | None, V | bytes | None]", records)
 
     def control_record(self) -> ControlRecord | None:
         """None: these formats have no control records."""

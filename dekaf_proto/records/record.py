@@ -5,6 +5,9 @@ what the timestamp means, leader epoch) is one shared `BatchContext` in one slot
 mypyc, whose classes ignore `frozen` and can't be pickled by themselves; hence the properties over private slots and the
 `__reduce__`s. The pure build behaves the same.
 
+`Record` is generic in the types of key and value, but for type checkers only, in `generic`. To a class that is generic
+itself mypyc gives a `__dict__` and weak references, which outlive the record and crash the interpreter (mypy 2.4).
+
 Records know nothing of bytes on the wire, of consumers or of commits. `ownership` is a slot in which a consumer may
 leave a token of its own; it is neither compared nor pickled.
 """
@@ -12,16 +15,11 @@ leave a token of its own; it is neither compared nor pickled.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
-from typing import Final, Generic, TypeVar
+from types import GenericAlias
+from typing import Final
 
 from dekaf_proto._i64 import i64, mypyc_attr
 from dekaf_proto.types import TimestampType, TopicPartition
-
-K = TypeVar("K", covariant=True)
-V = TypeVar("V", covariant=True)
-_Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
 
 #: A header: its key, and its value or None.
 Header = tuple[str, bytes | None]
@@ -92,12 +90,13 @@ class BatchContext:
 
 
 @mypyc_attr(free_list_len=1)  # in a loop, each record takes the place of the one before it
-class Record(Generic[K, V]):
-    """One record of a partition; `K` and `V` are the types of its key and value (`bytes | None` as it comes).
+class Record:
+    """One record of a partition. `Record[K, V]` says of which types its key and value are (`bytes | None` as it comes).
 
     Read-only, hashable (by topic, partition and offset) and picklable. Consumers make records; a program makes one
     only for its tests, with `make_record`.
 
+    >>> from dekaf_proto.records import make_record
     >>> record = make_record("orders", 3, 17, key=b"k", value=b"forty-two")
     >>> record.offset, record.next_offset, record.topic_partition
     (17, 18, TopicPartition(topic='orders', partition=3))
@@ -107,7 +106,9 @@ class Record(Generic[K, V]):
 
     __slots__ = ("_context", "_headers", "_key", "_offset", "_timestamp", "_value")
 
-    def __init__(self, context: BatchContext, offset: i64, timestamp: i64, key: K, value: V, headers: Headers) -> None:
+    def __init__(
+        self, context: BatchContext, offset: i64, timestamp: i64, key: object, value: object, headers: Headers
+    ) -> None:
         self._context = context
         self._offset = offset
         self._timestamp = timestamp
@@ -154,7 +155,8 @@ class Record(Generic[K, V]):
     def datetime(self) -> dt.datetime | None:
         """The timestamp as an aware datetime in UTC; None if there is none or `datetime` can't hold it.
 
-        >>> make_record("orders", 0, 0, timestamp=1_700_000_000_250).datetime.isoformat()
+        >>> from dekaf_proto.records import make_record
+        >>> make_record("orders", 0, 0, key=None, value=None, timestamp=1_700_000_000_250).datetime.isoformat()
         '2023-11-14T22:13:20.250000+00:00'
         """
         if self._timestamp == -1:
@@ -165,12 +167,12 @@ class Record(Generic[K, V]):
             return None
 
     @property
-    def key(self) -> K:
+    def key(self) -> object:
         """The key."""
         return self._key
 
     @property
-    def value(self) -> V:
+    def value(self) -> object:
         """The value."""
         return self._value
 
@@ -215,25 +217,11 @@ class Record(Generic[K, V]):
             f" key={_short(self._key)} value={_short(self._value)}{headers}>"
         )
 
-    def __reduce__(self) -> tuple[type[Record[K, V]], tuple[BatchContext, int, int, K, V, Headers]]:
+    def __class_getitem__(cls, types: object) -> object:
+        return GenericAlias(cls, types)
+
+    def __reduce__(self) -> tuple[type[Record], tuple[BatchContext, int, int, object, object, Headers]]:
         return Record, (self._context, self._offset, self._timestamp, self._key, self._value, self._headers)
-
-
-def make_record(
-    topic: str,
-    partition: int,
-    offset: int,
-    key: _Key,
-    value: _Value,
-    *,
-    headers: Iterable[Header] = (),
-    timestamp: int = -1,
-    timestamp_type: TimestampType = TimestampType.CREATE_TIME,
-    leader_epoch: int | None = None,
-) -> Record[_Key, _Value]:
-    """A record made by hand, for the tests of a program that consumes records. `timestamp` is in ms since 1970."""
-    context = BatchContext(topic, partition, timestamp_type, leader_epoch)
-    return Record(context, offset, timestamp, key, value, tuple(headers))
 
 
 def _short(value: object) -> str:

@@ -365,7 +365,7 @@ def encode(message: Message, version: int) -> bytes:
 
     >>> from dekaf_proto.messages.heartbeat import HeartbeatRequest
     >>> encode(HeartbeatRequest(group_id="g", generation_id=7, member_id="m"), 0).hex()
-    '00016700000007' '00016d'
+    '0001670000000700016d'
     """
     cls = type(message)
     out: list[bytes] = []

@@ -35,7 +35,7 @@ class FrameReader:
     """Cuts what a peer sends into frames.
 
     `max_frame_size` is in bytes, without the four of the size itself. A frame that announces more, or less than
-    nothing, is a `FrameError`, raised before anything is set aside for it; the reader is of no more use then.
+    nothing, is a `FrameError`, raised before anything is set aside for it; asking again raises it again.
 
     >>> reader = FrameReader()
     >>> reader.receive_data(bytes.fromhex("00000003 61"))
@@ -70,10 +70,9 @@ class FrameReader:
         if self._size is None:
             if self._buffered < 4:
                 return None
-            size = _SIZE.unpack(self._take(4))[0]
-            if not 0 <= size <= self._max_frame_size:
-                raise FrameError(size, self._max_frame_size)
-            self._size = size
+            self._size = int(_SIZE.unpack(self._take(4))[0])
+        if not 0 <= self._size <= self._max_frame_size:
+            raise FrameError(self._size, self._max_frame_size)  # the size stays, so that asking again raises again
         if self._buffered < self._size:
             return None
         frame = self._take(self._size)

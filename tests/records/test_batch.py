@@ -99,7 +99,8 @@ def test_too_short_for_its_header() -> None:
 
 @pytest.mark.parametrize("base, delta", [(-1, 0), (-(1 << 63), 0), ((1 << 63) - 1, 0), ((1 << 63) - 11, 10)])
 def test_offsets_that_do_not_exist(base: int, delta: int) -> None:
-    refused(batch(record(), base_offset=base, last_offset_delta=delta), f"claims {base} as its first offset")
+    error = refused(batch(record(), base_offset=base, last_offset_delta=delta), f"claims {base} as its first offset")
+    assert error.next_offset == -1  # there is no such place to seek to
 
 
 def test_the_highest_offsets() -> None:
@@ -110,7 +111,15 @@ def test_the_highest_offsets() -> None:
 
 @pytest.mark.parametrize("delta", [-1, -(1 << 31)])
 def test_a_batch_that_ends_before_it_begins(delta: int) -> None:
-    refused(batch(b"", 0, last_offset_delta=delta), f"the last offset is {delta} above the first")
+    error = refused(batch(b"", 0, last_offset_delta=delta), f"the last offset is {delta} above the first")
+    assert error.next_offset == -1  # who seeks to its end goes back, or stays
+
+
+def test_the_end_in_a_damaged_header() -> None:
+    data = bytearray(batch(record()))
+    data[23] ^= 0x80  # the sign of the last offset
+    error = refused(bytes(data), "checksum")
+    assert (error.offset, error.next_offset) == (100, -1)
 
 
 @pytest.mark.parametrize("codec", list(Codec))

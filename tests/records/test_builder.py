@@ -241,6 +241,17 @@ def test_a_batch_is_filled_to_its_limit(limit: int) -> None:
     assert made.count == 1 or limit - len(data) < 14
 
 
+def test_the_limit_is_exact_without_compression() -> None:
+    for limit, count in ((61 + 13, 1), (61 + 14, 2), (61 + 20, 2), (61 + 21, 3)):
+        made = BatchBuilder(size_limit=limit)
+        assert [made.append(NOW, None, None) >= 0 for _ in range(4)] == [n < count for n in range(4)]
+
+
+def test_from_no_time_to_the_end_of_time() -> None:
+    made = builder_with(-1, (1 << 63) - 1, 0)  # a difference of 2^63, which wraps like Java's
+    assert [r.timestamp for r in parse(made.build()).records()] == [-1, (1 << 63) - 1, 0]
+
+
 def test_full() -> None:
     made = BatchBuilder(size_limit=61 + 2 * 7)
     assert [(made.append(NOW, None, None), made.is_full) for _ in range(3)] == [(0, False), (1, True), (-1, True)]

@@ -197,3 +197,18 @@ def test_the_checksum_itself(length: int) -> None:
     compressor = cramjam.lz4.Compressor(content_checksum=True, block_linked=False)
     compressor.compress(TEXT[:length])
     assert xxh32(TEXT[:length]) == int.from_bytes(bytes(compressor.finish())[-4:], "little")
+
+
+def test_lz4_frames_of_every_kind() -> None:
+    for content_checksum in (False, True):
+        for linked in (False, True):  # blocks that depend on each other: Java refuses them, we read them
+            compressor = cramjam.lz4.Compressor(content_checksum=content_checksum, block_linked=linked)
+            compressor.compress(TEXT)
+            packed = bytes(compressor.finish())
+            assert decompress(Codec.LZ4, packed) == TEXT
+            assert decompress(Codec.LZ4, packed + packed, limit=2 * len(TEXT)) == TEXT + TEXT
+            with pytest.raises(ValueError, match=f"more than the limit of {2 * len(TEXT) - 1} bytes"):
+                decompress(Codec.LZ4, packed + packed, limit=2 * len(TEXT) - 1)
+            bad = bytearray(packed)
+            bad[-5 if content_checksum else len(packed) // 2] ^= 1
+            refused(Codec.LZ4, bytes(bad), "lz4")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from dekaf_proto.errors import CorruptRecordError, DeserializationError
-from dekaf_proto.records import RecordBatch, RecordIterator
+from dekaf_proto.records import RecordBatch, RecordIterator, iterator
 from tests.records.made import INT64, NOW, batch, record, varint
 
 BytesIterator = RecordIterator["bytes | None", "bytes | None"]
@@ -160,6 +160,9 @@ def test_a_record_longer_than_the_data() -> None:
         body = varint(40) + long[1:]
         for cut in range(1, len(body) + 1):
             assert_refused(records_of(body[:cut]))
+    whole = record(0, b"k", b"vvvv", tail=b"\x02\x02a\x08abcd")
+    for cut in range(1, len(whole)):
+        assert_refused(records_of(whole[:cut], 2))  # and not handed out with what there is of it
 
 
 @pytest.mark.parametrize(
@@ -198,7 +201,7 @@ def test_counts_that_cannot_be_true(count: int) -> None:
     with pytest.raises(CorruptRecordError, match=f"claims {count} records for 2 offsets"):
         RecordBatch(memoryview(data), "t", 0)
     with pytest.raises(CorruptRecordError, match=f"claims {count} records for 2 offsets"):
-        RecordIterator(records_of(b"", 0).context, record() + record(1), count, 100, 1, NOW)
+        iterator.RecordIterator(records_of(b"", 0).context, record() + record(1), count, 100, 1, NOW)
 
 
 def test_records_that_a_count_of_0_hides() -> None:

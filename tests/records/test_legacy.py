@@ -181,6 +181,7 @@ def test_sets_that_lie() -> None:
     refused(wrapper(message(0, magic=0), magic=1), "a message of format 0 inside one of format 1", whole=False)
     refused(wrapper(wrapper(two)), "compressed itself", whole=False)  # B24
     refused(wrapper(message(0) + message(200)), "beyond the set's 102", whole=False)
+    refused(wrapper(message(1) + message(103)), "beyond the set's 102", whole=False)
     refused(wrapper(message(103, magic=0), magic=0), "the first inner message has the offset 103", whole=False)
     far = message(0, magic=0) + message(1 << 40, magic=0)
     refused(wrapper(far, 1 << 40, magic=0), "too far apart", whole=False)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import datetime as dt
+import inspect
 import pickle
-from typing import Any
+import weakref
+from typing import Any, get_origin
 
 import pytest
 from hypothesis import given
 
-from dekaf_proto.records import BatchContext, Record, make_record
+from dekaf_proto.records import BatchContext, Record, RecordIterator, generic, iterator, make_record, record as native
+from dekaf_proto.records.record import Record as NativeRecord
 from dekaf_proto.types import TimestampType, TopicPartition
 from tests.records.made import INT64, NOW
 
@@ -94,7 +98,7 @@ def test_equality_and_hash() -> None:
         rec(offset=5, key=b"k", value=b"v", headers=[("h", b"")], timestamp=1, leader_epoch=None),
     ]
     assert all(made != other for other in others)
-    assert made != "a record"
+    assert made != object()
     assert hash(rec(value={"not": "hashable"})) == hash(rec())
 
 
@@ -109,11 +113,11 @@ def test_contexts() -> None:
 
 def test_pickling() -> None:
     context = BatchContext("orders", 3, TimestampType.LOG_APPEND_TIME, 9, ownership=lambda: None)
-    made: Record[bytes, dict[str, int]] = Record(context, 17, NOW, b"k", {"a": 1}, (("h", None),))
+    made = NativeRecord(context, 17, NOW, b"k", {"a": 1}, (("h", None),))
     for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
         again = pickle.loads(pickle.dumps(made, protocol))
         assert again == made
-        assert type(again) is Record
+        assert isinstance(again, Record)
         assert again.context.ownership is None  # it could not be pickled, and means nothing elsewhere
 
 
@@ -129,3 +133,28 @@ def test_repr_is_short() -> None:
     )
     assert repr(rec(offset=5, key=1.5, value=["secret"] * 1000)) == "<Record t-0 offset=5 key=1.5 value=<list>>"
     assert repr(rec(offset=5, key=True, value=10**5000)) == "<Record t-0 offset=5 key=True value=<int>>"
+
+
+def test_no_record_outlives_itself() -> None:
+    made: Any = rec(offset=1)
+    assert not hasattr(made, "__dict__")
+    with pytest.raises(AttributeError):
+        made.something = 1
+    with pytest.raises(TypeError):  # a weak reference could show the next record in the same place
+        weakref.ref(made)
+
+
+def test_types_of_key_and_value_can_be_named() -> None:
+    assert get_origin(Record[bytes, str]) is Record
+    assert get_origin(RecordIterator[bytes, str]) is RecordIterator
+    at_run_time: list[object] = [Record, RecordIterator]
+    assert at_run_time == [native.Record, iterator.RecordIterator]
+
+
+@pytest.mark.parametrize("real", [native.Record, iterator.RecordIterator])
+def test_type_checkers_see_what_there_is(real: type) -> None:
+    tree = ast.parse(inspect.getsource(generic))
+    (declared,) = (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == real.__name__)
+    names = {node.name for node in declared.body if isinstance(node, ast.FunctionDef)}
+    assert {n for n in names if not n.startswith("_")} == {n for n in dir(real) if not n.startswith("_")}
+    assert all(hasattr(real, name) for name in names)

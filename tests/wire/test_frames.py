@@ -93,6 +93,10 @@ def test_a_size_that_is_refused_before_anything_is_kept_for_it(size: int, text: 
         reader.next_frame()
     assert str(caught.value) == text
     assert (caught.value.size, caught.value.limit) == (size, 100)
+    # What follows is not taken for a frame.
+    reader.receive_data(framed(b"a"))
+    with pytest.raises(FrameError, match=text):
+        reader.next_frame()
 
 
 def test_the_largest_frame() -> None:  # W2

@@ -1,0 +1,89 @@
+"""`Record[K, V]` and `RecordIterator[K, V]`: the two classes as type checkers see them.
+
+At run time they are those of `record` and `iterator`, which mypyc compiles and which must not be generic themselves
+(`record` says why). So the signatures stand here once more, and a test compares the two.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
+
+from dekaf_proto.records import iterator, record
+from dekaf_proto.records.record import BatchContext, Header, Headers
+from dekaf_proto.types import TimestampType, TopicPartition
+
+K = TypeVar("K", covariant=True)
+V = TypeVar("V", covariant=True)
+T = TypeVar("T")
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+#: Makes a key or a value of its bytes. It is not asked about a null, which stays None.
+Deserializer = Callable[[bytes], T]
+
+if TYPE_CHECKING:
+
+    class Record(Generic[K, V]):
+        """One record of a partition; `K` and `V` are the types of its key and value (`bytes | None` as it comes)."""
+
+        @property
+        def topic(self) -> str: ...
+        @property
+        def partition(self) -> int: ...
+        @property
+        def topic_partition(self) -> TopicPartition: ...
+        @property
+        def offset(self) -> int: ...
+        @property
+        def next_offset(self) -> int: ...
+        @property
+        def timestamp(self) -> int: ...
+        @property
+        def timestamp_type(self) -> TimestampType: ...
+        @property
+        def datetime(self) -> dt.datetime | None: ...
+        @property
+        def key(self) -> K: ...
+        @property
+        def value(self) -> V: ...
+        @property
+        def headers(self) -> Headers: ...
+        @property
+        def leader_epoch(self) -> int | None: ...
+        @property
+        def context(self) -> BatchContext: ...
+        def __hash__(self) -> int: ...
+
+    class RecordIterator(Generic[K, V]):
+        """Yields the records of one batch. `RecordBatch.records` makes it."""
+
+        @property
+        def context(self) -> BatchContext: ...
+        @property
+        def next_offset(self) -> int: ...
+        def __iter__(self) -> RecordIterator[K, V]: ...
+        def __next__(self) -> Record[K, V]: ...
+
+else:
+    Record = record.Record
+    RecordIterator = iterator.RecordIterator
+
+
+def make_record(
+    topic: str,
+    partition: int,
+    offset: int,
+    key: _Key,
+    value: _Value,
+    *,
+    headers: Iterable[Header] = (),
+    timestamp: int = -1,
+    timestamp_type: TimestampType = TimestampType.CREATE_TIME,
+    leader_epoch: int | None = None,
+) -> Record[_Key, _Value]:
+    """A record made by hand, for the tests of a program that consumes records. `timestamp` is in ms since 1970."""
+    context = BatchContext(topic, partition, timestamp_type, leader_epoch)
+    made = record.Record(context, offset, timestamp, key, value, tuple(headers))
+    return cast("Record[_Key, _Value]", made)
