@@ -29,9 +29,10 @@ from dekaf_proto.consumer.arguments import (
     partition_of,
     partitions_of,
 )
-from dekaf_proto.consumer.chunk import FetchedRecords, Reading
+from dekaf_proto.consumer.chunk import Reading
 from dekaf_proto.consumer.commits import Commits
 from dekaf_proto.consumer.fetcher import Fetcher
+from dekaf_proto.consumer.generic import FetchedRecords
 from dekaf_proto.consumer.handout import Bound, Handout
 from dekaf_proto.consumer.lookups import EARLIEST, LATEST, Lookups
 from dekaf_proto.consumer.memory import Memory
@@ -192,6 +193,7 @@ class Consumer(Generic[K, V]):
                 partition = self._partitions[tp] = Partition(tp, self._troubles)
                 self._positions.look_at_leader(partition)
             if offset is not None:
+                partition.seeks += 1
                 partition.begin_at(offset)
         self._handout.stop()
         self._metadata.want(tp.topic for tp in self._partitions)
@@ -217,6 +219,7 @@ class Consumer(Generic[K, V]):
         self._begin(now)
         partition = self._partition(tp)
         partition.begin_at(offset_of(offset), epoch_of(offset))
+        partition.seeks += 1
         self._positions.stand_on(partition)
         self._sought(now)
 
@@ -234,12 +237,14 @@ class Consumer(Generic[K, V]):
         self._need_group()
         for partition in self._those(partitions):
             partition.initialize()
+            partition.seeks += 1
         self._sought(now)
 
     def _seek_to_end_of_log(self, partitions: object, policy: OffsetReset, now: float) -> None:
         self._begin(now)
         for partition in self._those(partitions):
             partition.begin_reset(policy)
+            partition.seeks += 1
         self._sought(now)
 
     def _sought(self, now: float) -> None:
@@ -258,13 +263,17 @@ class Consumer(Generic[K, V]):
         else:
             times = dict.fromkeys(self._partitions, milliseconds_of(when))
         self._begin(now)
-        tokens = {tp: self._partition(tp).token for tp in times}
+        # A seek that comes meanwhile has the last word; a reset, or a committed offset that is found, has not (O7).
+        sought = {tp: self._partition(tp) for tp in times}
+        for partition in sought.values():
+            partition.seeks += 1
+        seeks = {tp: partition.seeks for tp, partition in sought.items()}
 
         def flow() -> Flow[None]:
             found = yield from self._lookups.list_offsets(times, or_end=True)
             for tp, offset in found.items():
-                partition = self._partitions.get(tp)
-                if partition is not None and offset is not None and partition.token is tokens[tp]:
+                partition = sought[tp]
+                if offset is not None and self._partitions.get(tp) is partition and partition.seeks == seeks[tp]:
                     partition.begin_at(offset.offset)
             self._handout.stop()
 

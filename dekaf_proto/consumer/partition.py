@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Final
 
 from dekaf_proto.config import OffsetReset
 from dekaf_proto.consumer.chunk import Chunk
@@ -68,6 +68,8 @@ class Partition:
         self.phase = PartitionPhase.INITIALIZING
         self.paused = False
         self.token: object = object()
+        #: How often the program has sought.
+        self.seeks = 0
         #: The position while nothing is buffered, -1 while there is none.
         self.offset = -1
         #: The leader epoch of the record before the position, -1 if unknown.
@@ -80,7 +82,7 @@ class Partition:
         self.confirmed: int | None = None
         #: What the program has stored to be committed, where it does that itself.
         self.stored: OffsetAndMetadata | None = None
-        self.chunks: deque[Chunk[Any, Any]] = deque()
+        self.chunks: deque[Chunk] = deque()
         #: What is buffered can't be read to its end: nothing further is fetched until a seek.
         self.damaged = False
         self.reset: OffsetReset | None = None
