@@ -33,7 +33,7 @@ from dekaf_proto.consumer.metrics import ConsumerMetrics
 from dekaf_proto.errors import ConcurrentUseError, ConfigurationError, KafkaError
 from dekaf_proto.events import EndOfPartition, Failed
 from dekaf_proto.operation import Operation
-from dekaf_proto.records.record import Record
+from dekaf_proto.records import Record
 from dekaf_proto.types import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 from dekaf_sync._pump import EXIT_SECONDS, Pump, Script
 

@@ -39,7 +39,7 @@ from dekaf_proto.consumer.metrics import ConsumerMetrics
 from dekaf_proto.errors import ConcurrentUseError, ConfigurationError, LocalProtocolError
 from dekaf_proto.events import EndOfPartition, Failed
 from dekaf_proto.operation import Operation
-from dekaf_proto.records.record import Record
+from dekaf_proto.records import Record
 from dekaf_proto.types import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 from dekaf_trio._network import Network
 from dekaf_trio._pump import Pump

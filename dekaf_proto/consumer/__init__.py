@@ -7,8 +7,8 @@ leaders).
 """
 
 from dekaf_proto.consumer.batch import Batch
-from dekaf_proto.consumer.chunk import FetchedRecords
 from dekaf_proto.consumer.engine import Consumer
+from dekaf_proto.consumer.generic import FetchedRecords
 from dekaf_proto.consumer.handout import Bound
 from dekaf_proto.consumer.metrics import ConsumerMetrics
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
 from dekaf_proto.consumer.batch import Batch
-from dekaf_proto.records.record import Record
+from dekaf_proto.records import Record
 from dekaf_proto.types import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition, TopicPartitionOffset
 
 #: Partitions, with offsets to begin at or without.

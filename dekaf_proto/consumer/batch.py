@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar, overload
 
-from dekaf_proto.records.record import Record
+from dekaf_proto.records import Record
 from dekaf_proto.types import OffsetAndMetadata, TopicPartition
 
 K = TypeVar("K", covariant=True)

@@ -11,25 +11,24 @@ one side:
 
 Each slot alone is always true and only grows, so that a reader in another thread needs no lock.
 
-This module is compiled in wheels, and its `__next__` is the hottest code there is. It knows no broker and no group.
+This module is compiled in wheels, and its `__next__` is the hottest code there is. Its classes are generic for type
+checkers only, in `generic`, for the reason that `dekaf_proto.records.record` gives. It knows no broker and no group.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from typing import Final, Generic, TypeVar, cast
+from collections.abc import Callable, Sequence
+from types import GenericAlias
+from typing import Final, cast
 
 from dekaf_proto._i64 import i64
 from dekaf_proto.errors import CorruptRecordError
 from dekaf_proto.records.isolation import TransactionFilter, Visibility
-from dekaf_proto.records.iterator import Deserializer, RecordIterator
+from dekaf_proto.records.iterator import RecordIterator
 from dekaf_proto.records.record import Record
 from dekaf_proto.records.stream import Batch, BatchReader
 from dekaf_proto.types import IsolationLevel, TopicPartition
-
-K = TypeVar("K", covariant=True)
-V = TypeVar("V", covariant=True)
 
 _RECORDS: Final = Visibility.RECORDS
 _NO_BOUND: Final = 0x7FFFFFFFFFFFFFFF
@@ -69,7 +68,7 @@ def end_of_batches(data: memoryview) -> tuple[int, int, int, bool]:
     return pos, next_offset, epoch, False
 
 
-class Reading(Generic[K, V]):
+class Reading:
     """How a consumer reads: the same for all its chunks."""
 
     def __init__(
@@ -77,8 +76,8 @@ class Reading(Generic[K, V]):
         isolation_level: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
         check_crcs: bool = True,
         max_decompressed_size: int = 128 * 1024 * 1024,
-        key_deserializer: Deserializer[K] | None = None,
-        value_deserializer: Deserializer[V] | None = None,
+        key_deserializer: Callable[[bytes], object] | None = None,
+        value_deserializer: Callable[[bytes], object] | None = None,
     ) -> None:
         self.isolation_level: Final = isolation_level
         self.check_crcs: Final = check_crcs
@@ -87,7 +86,7 @@ class Reading(Generic[K, V]):
         self.value_deserializer: Final = value_deserializer
 
 
-class Chunk(Generic[K, V]):
+class Chunk:
     """What a fetch response held for one partition, and how far the application is with it.
 
     `data` is a view of the response, `start` the offset that was asked for, `next_offset` the one behind the last whole
@@ -101,7 +100,7 @@ class Chunk(Generic[K, V]):
         data: memoryview,
         start: i64,
         next_offset: i64,
-        reading: Reading[K, V],
+        reading: Reading,
         aborted: Sequence[tuple[int, int]] = (),
         last_epoch: int = -1,
         ownership: object = None,
@@ -133,9 +132,9 @@ class Chunk(Generic[K, V]):
         self._filter: Final = TransactionFilter(reading.isolation_level, aborted)
         self._committed: Final = reading.isolation_level == IsolationLevel.READ_COMMITTED
         self._batch: Batch | None = None  # read, but not yet judged or opened
-        self._records: RecordIterator[K, V] | None = None
+        self._records: RecordIterator | None = None
         self._batch_end: i64 = start
-        self._kept_back: Record[K, V] | None = None
+        self._kept_back: Record | None = None
 
     @property
     def is_used_up(self) -> bool:
@@ -152,7 +151,7 @@ class Chunk(Generic[K, V]):
             return self._batch_epoch
         return self._previous_epoch if offset > self._previous_start else -1
 
-    def next_record(self, bound: i64) -> Record[K, V] | None:
+    def next_record(self, bound: i64) -> Record | None:
         """The next record below `bound`, None if there is none. Raises what is wrong with it, again and again."""
         record = self._kept_back
         if record is not None:
@@ -173,7 +172,7 @@ class Chunk(Generic[K, V]):
         self.handed_out += 1
         return record
 
-    def _decode(self) -> Record[K, V] | None:
+    def _decode(self) -> Record | None:
         while True:
             records = self._records
             if records is not None:
@@ -206,7 +205,7 @@ class Chunk(Generic[K, V]):
             if wanted:
                 reading = self._reading
                 self._records = cast(
-                    "RecordIterator[K, V]",
+                    "RecordIterator",
                     batch.records(
                         start,
                         key=reading.key_deserializer,
@@ -228,34 +227,37 @@ class Chunk(Generic[K, V]):
         return False
 
 
-class FetchedRecords(Generic[K, V]):
+class FetchedRecords:
     """A run of records: iterate, or `take` some at a time.
 
     Asking for the next record finishes the one before; asking for more by `take` finishes those taken before. The
     iteration ends where the run does, or as soon as `stopped` is set; then ask the consumer again.
     """
 
-    def __init__(self, chunks: list[Chunk[K, V]], bounds: list[int] | None = None) -> None:
+    def __init__(self, chunks: list[Chunk], bounds: list[int] | None = None) -> None:
         self.stopped = False
         self._chunks: Final = chunks
         self._bounds: Final = bounds
         self._index: i64 = 0
-        self._chunk: Chunk[K, V] | None = chunks[0] if chunks else None
+        self._chunk: Chunk | None = chunks[0] if chunks else None
         self._bound: i64 = bounds[0] if bounds else _NO_BOUND
         #: Where the application came into the chunk that it is in.
         self._entered: i64 = chunks[0].position if chunks else 0
         #: The chunks that `take` took records of.
-        self._unfinished: Final[list[Chunk[K, V]]] = []
+        self._unfinished: Final[list[Chunk]] = []
+
+    def __class_getitem__(cls, types: object) -> object:
+        return GenericAlias(cls, types)
 
     @property
-    def chunks(self) -> Sequence[Chunk[K, V]]:
+    def chunks(self) -> Sequence[Chunk]:
         """What it consists of."""
         return self._chunks
 
-    def __iter__(self) -> FetchedRecords[K, V]:
+    def __iter__(self) -> FetchedRecords:
         return self
 
-    def __next__(self) -> Record[K, V]:
+    def __next__(self) -> Record:
         if self._unfinished:
             self.finish()
         chunk = self._chunk
@@ -273,14 +275,14 @@ class FetchedRecords(Generic[K, V]):
             chunk = self._advance()
         raise StopIteration
 
-    def take(self, limit: int) -> list[Record[K, V]]:
+    def take(self, limit: int) -> list[Record]:
         """The next records, at most `limit`, fewer only at the end of the run or when it was stopped.
 
         An error is raised only if it comes first: otherwise the records before it are returned, and it is raised by the
         next call.
         """
         self.finish()
-        taken: list[Record[K, V]] = []
+        taken: list[Record] = []
         chunk = self._chunk
         while chunk is not None and len(taken) < limit and not self.stopped:
             if chunk.live:
@@ -307,7 +309,7 @@ class FetchedRecords(Generic[K, V]):
         if current is not None and current.position > self._entered:
             current.finish()
 
-    def _advance(self) -> Chunk[K, V] | None:
+    def _advance(self) -> Chunk | None:
         self._index += 1
         if self._index < len(self._chunks):
             chunk = self._chunks[self._index]

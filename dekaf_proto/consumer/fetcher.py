@@ -11,7 +11,7 @@ Nothing here moves a position: that is the application's doing (see `chunk`).
 from __future__ import annotations
 
 import logging
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from dekaf_proto.client import Client
 from dekaf_proto.cluster import BrokerInfo
@@ -69,7 +69,7 @@ class Fetcher:
         metadata: Metadata,
         partitions: dict[TopicPartition, Partition],
         memory: Memory,
-        reading: Reading[Any, Any],
+        reading: Reading,
     ) -> None:
         self._client = client
         self._metadata = metadata

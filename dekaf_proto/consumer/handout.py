@@ -8,8 +8,6 @@ what they have.
 
 from __future__ import annotations
 
-from typing import Any
-
 from dekaf_proto.client import Client
 from dekaf_proto.consumer.chunk import Chunk, FetchedRecords
 from dekaf_proto.consumer.lookups import LATEST, Lookups
@@ -48,7 +46,7 @@ class Handout:
         #: What the program must know besides.
         self.failures: list[Exception] = []
         #: What the application has in hand: one run, or those of a batch that it gathers, the newest last.
-        self._runs: list[FetchedRecords[Any, Any]] = []
+        self._runs: list[FetchedRecords] = []
         #: Whose turn it is, the longest ago first.
         self._turn: dict[TopicPartition, None] = {}
         #: Records handed out, in chunks that are used up.
@@ -93,7 +91,7 @@ class Handout:
 
     # ---------------------------------------------------------------------------------------------- what comes next
 
-    def next(self, bound: Bound | None) -> FetchedRecords[Any, Any] | Failed | EndOfPartition | None:
+    def next(self, bound: Bound | None) -> FetchedRecords | Failed | EndOfPartition | None:
         """What there is, None if nothing. Errors come first: with records there may always be more of them."""
         failed = self._next_failure()
         if failed is not None:
@@ -144,9 +142,9 @@ class Handout:
             del self._troubles[tp]
         return Failed(error, tps)
 
-    def _next_run(self, bound: Bound | None) -> FetchedRecords[Any, Any] | None:
+    def _next_run(self, bound: Bound | None) -> FetchedRecords | None:
         limit = self._memory.part
-        chunks: list[Chunk[Any, Any]] = []
+        chunks: list[Chunk] = []
         bounds: list[int] = []
         ready = [
             [chunk for chunk in p.chunks if chunk.position < chunk.next_offset]
@@ -170,7 +168,7 @@ class Handout:
         for chunk in chunks:
             self._turn.pop(chunk.tp, None)
             self._turn[chunk.tp] = None
-        run: FetchedRecords[Any, Any] = FetchedRecords(chunks, bounds or None)
+        run: FetchedRecords = FetchedRecords(chunks, bounds or None)
         self._runs.append(run)
         return run
 

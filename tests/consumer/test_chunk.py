@@ -17,9 +17,9 @@ from dekaf_proto.types import IsolationLevel, TimestampType, TopicPartition
 
 TP = TopicPartition("t", 0)
 NO_BOUND = 2**63 - 1
-READ_COMMITTED: Reading[Any, Any] = Reading(IsolationLevel.READ_COMMITTED)
-AnyChunk = Chunk[Any, Any]
-Run = FetchedRecords[Any, Any]
+READ_COMMITTED: Reading = Reading(IsolationLevel.READ_COMMITTED)
+AnyChunk = Chunk
+Run = FetchedRecords
 
 
 def batch(
@@ -77,7 +77,7 @@ def legacy(offset: int, value: bytes) -> bytes:
 def chunk(
     data: bytes,
     start: int = 0,
-    reading: Reading[Any, Any] | None = None,
+    reading: Reading | None = None,
     aborted: Iterable[tuple[int, int]] = (),
     next_offset: int | None = None,
 ) -> AnyChunk:
@@ -337,7 +337,7 @@ def bad_compression() -> bytes:
 
 @pytest.mark.parametrize("make", [corrupt_crc, bad_compression])
 @pytest.mark.parametrize("reading", [Reading(), READ_COMMITTED], ids=["uncommitted", "committed"])
-def test_a_corrupt_batch_raises_again_and_again(make: Callable[[], bytes], reading: Reading[Any, Any]) -> None:
+def test_a_corrupt_batch_raises_again_and_again(make: Callable[[], bytes], reading: Reading) -> None:
     # B22, lesson 38: it is not passed over, whatever is wrong with it.
     made = chunk(batch(0, numbers(0, 3)) + make() + batch(5, numbers(5, 2)), 0, reading)
     run = Run([made])

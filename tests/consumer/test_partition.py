@@ -29,12 +29,12 @@ def batch(base_offset: int, count: int, epoch: int = 0) -> bytes:
     return builder.build()
 
 
-def add_chunk(partition: Partition, *epochs: int) -> Chunk[object, object]:
+def add_chunk(partition: Partition, *epochs: int) -> Chunk:
     """A chunk behind what is buffered: a batch of two records for each leader epoch."""
     start = partition.fetch_offset
     data = b"".join(batch(start + 2 * number, 2, epoch) for number, epoch in enumerate(epochs))
     end = start + 2 * len(epochs)
-    chunk: Chunk[object, object] = Chunk(TP, memoryview(data), start, end, Reading(), (), epochs[-1])
+    chunk: Chunk = Chunk(TP, memoryview(data), start, end, Reading(), (), epochs[-1])
     partition.chunks.append(chunk)
     return chunk
 
@@ -141,7 +141,7 @@ def test_position_and_finished_follow_the_records() -> None:
     add_chunk(p, 3)
     add_chunk(p, 4)
     assert (p.position, p.finished, p.fetch_offset, p.fetch_epoch) == (10, 10, 14, 4)
-    run: FetchedRecords[object, object] = FetchedRecords(list(p.chunks))
+    run: FetchedRecords = FetchedRecords(list(p.chunks))
     numbers = []
     for record in run:
         numbers.append((record.offset, p.position, p.finished))
@@ -155,7 +155,7 @@ def test_what_is_buffered_counts_until_it_is_finished() -> None:
     p = partition()
     p.begin_at(0)
     chunk = add_chunk(p, 0)
-    run: FetchedRecords[object, object] = FetchedRecords([chunk])
+    run: FetchedRecords = FetchedRecords([chunk])
     assert len(run.take(5)) == 2
     assert p.collect() == 0
     assert (p.buffered_bytes, p.position, p.finished) == (chunk.size, 2, 0)
@@ -183,7 +183,7 @@ def test_what_was_fetched_ahead_can_be_forgotten() -> None:
     p = partition()
     p.begin_at(0, 1)
     chunk = add_chunk(p, 2, 3)
-    run: FetchedRecords[object, object] = FetchedRecords([chunk])
+    run: FetchedRecords = FetchedRecords([chunk])
     next(run)
     p.forget_buffered()
     assert (p.position, p.finished, p.offset, p.offset_epoch) == (1, 0, 1, 2)
@@ -215,7 +215,7 @@ def test_the_epoch_of_the_record_before_an_offset() -> None:
     add_chunk(p, 4, 5, 6)  # 14, 15; 16, 17; 18, 19
     assert p.epoch_below(9) is None
     assert p.epoch_below(10) == 1
-    run: FetchedRecords[object, object] = FetchedRecords(list(p.chunks))
+    run: FetchedRecords = FetchedRecords(list(p.chunks))
     expected = {11: 2, 12: 2, 13: 3, 14: 3, 15: 4, 16: 4, 17: 5, 18: 5, 19: 6, 20: 6}
     for record in run:
         # `finished` is this record's offset, the position the one behind it: both may be committed.
@@ -229,7 +229,7 @@ def test_an_epoch_that_is_not_remembered_is_none() -> None:
     p = partition()
     p.begin_at(0, 1)
     add_chunk(p, 2, 3, 4)
-    run: FetchedRecords[object, object] = FetchedRecords(list(p.chunks))
+    run: FetchedRecords = FetchedRecords(list(p.chunks))
     run.take(5)
     assert [p.epoch_below(offset) for offset in range(6)] == [1, None, None, 3, 3, 4]
 
