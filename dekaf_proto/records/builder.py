@@ -150,11 +150,11 @@ class BatchBuilder:
         self._records: list[bytes] = []
         self._payload: bytes | None = None
         self._count = 0  # set when the parts have become the payload
-        # For the fast lane of `append`: timestamps from base to end, records while there is room. There is neither until
-        # the first record was admitted.
+        # For the fast lane of `append`: timestamps from base to end, records while there is room. There is neither
+        # until the first record was admitted.
         self._capacity = min(int((size_limit - HEADER_SIZE) / self._factor), INT32_MAX - HEADER_SIZE)
-        self._fast_base: i64 = 0
-        self._fast_end: i64 = 0
+        self._fast_base = 0
+        self._fast_end = 0
         self._room: i64 = -1
 
     def append(
@@ -171,19 +171,18 @@ class BatchBuilder:
         Raises EncodeError for a timestamp, a header or an offset that a record can't have, RecordTooLargeError for what
         exceeds 2 GiB, ValueError after `build`.
         """
-        try:
-            time: i64 = timestamp
-        except OverflowError:  # compiled; the pure build sees it in `_encode_time`
-            raise _no_time(timestamp) from None
-        if self._fast_base <= time < self._fast_end:
-            time_bytes = SMALL_VARINTS[(time - self._fast_base) << 1]
+        if self._fast_base <= timestamp < self._fast_end:
+            difference: i64 = timestamp - self._fast_base
+            time_bytes = SMALL_VARINTS[difference << 1]
         else:
             time_bytes = self._encode_time(timestamp)
+        time: i64 = timestamp  # which fits: it is near the base, or was encoded
         delta = self._next_delta
         if offset_delta is not None:
-            if not delta <= offset_delta <= INT32_MAX:
-                raise EncodeError("record", "offset", f"{offset_delta} can't follow {delta - 1} in a batch")
-            delta = offset_delta
+            # Becomes a machine integer only if it fits.
+            delta = offset_delta if 0 <= offset_delta <= INT32_MAX else -1
+            if delta < self._next_delta:
+                raise EncodeError("record", "offset", f"{offset_delta} can't follow {self._next_delta - 1} in a batch")
         length: i64
         delta_bytes = SMALL_VARINTS[delta << 1] if delta < SMALL else encode_varint(delta)
         size: i64 = 2 + len(time_bytes) + len(delta_bytes)  # with the attributes (unused) and one byte for the headers
@@ -230,7 +229,7 @@ class BatchBuilder:
     def _encode_time(self, timestamp: int) -> bytes:
         """The difference to the base, which is this timestamp if there is none yet."""
         if not -1 <= timestamp <= INT64_MAX:
-            raise _no_time(timestamp)
+            raise EncodeError("record", "timestamp", f"not milliseconds since 1970: {timestamp}")
         if self._base_timestamp is None:
             return _ZERO
         difference = timestamp - self._base_timestamp
@@ -376,10 +375,6 @@ def build_marker(
     )
     builder.append(timestamp, key, value)
     return builder.build()
-
-
-def _no_time(timestamp: int) -> EncodeError:
-    return EncodeError("record", "timestamp", f"not milliseconds since 1970: {timestamp}")
 
 
 def _encode_headers(headers: Sequence[Header]) -> bytes:
