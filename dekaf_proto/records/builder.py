@@ -19,6 +19,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
+from dekaf_proto._i64 import i64
 from dekaf_proto.errors import EncodeError, RecordTooLargeError
 from dekaf_proto.records.batch import (
     CONTROL_BIT,
@@ -40,7 +41,6 @@ _CHECKSUMMED: Final = struct.Struct(">hiqqqhii")
 INT32_MAX: Final = 0x7FFFFFFF
 _NULL: Final = b"\x01"  # the length -1
 _ZERO: Final = b"\x00"
-_FAR_AWAY: Final = 1 << 70  # no timestamp is near it
 _MIN_RECORD_SIZE: Final = 7
 _ESTIMATE_MARGIN: Final = 1.05  # compressed sizes are guessed a little high
 _MAX_RECORD_OVERHEAD: Final = 5 + 1 + 10 + 5 + 5 + 5 + 5  # length, attributes, two deltas, key, value, header count
@@ -97,6 +97,7 @@ class BatchBuilder:
         "_delete_horizon",
         "_factor",
         "_fast_base",
+        "_fast_end",
         "_leader_epoch",
         "_level",
         "_max_timestamp",
@@ -143,16 +144,18 @@ class BatchBuilder:
         self._delete_horizon = delete_horizon_ms is not None
         # The header has one place for both (B3).
         self._base_timestamp = base_timestamp if delete_horizon_ms is None else delete_horizon_ms
-        self._max_timestamp = -1
-        self._next_delta = 0
-        self._raw_size = 0
+        self._max_timestamp: i64 = -1
+        self._next_delta: i64 = 0
+        self._raw_size: i64 = 0
         self._records: list[bytes] = []
         self._payload: bytes | None = None
         self._count = 0  # set when the parts have become the payload
-        # For the fast lane of `append`. Its base is far away and its room nothing until the first record was admitted.
+        # For the fast lane of `append`: timestamps from base to end, records while there is room. There is neither
+        # until the first record was admitted.
         self._capacity = min(int((size_limit - HEADER_SIZE) / self._factor), INT32_MAX - HEADER_SIZE)
-        self._fast_base = _FAR_AWAY
-        self._room = -1
+        self._fast_base = 0
+        self._fast_end = 0
+        self._room: i64 = -1
 
     def append(
         self,
@@ -168,18 +171,21 @@ class BatchBuilder:
         Raises EncodeError for a timestamp, a header or an offset that a record can't have, RecordTooLargeError for what
         exceeds 2 GiB, ValueError after `build`.
         """
-        difference = timestamp - self._fast_base
-        if 0 <= difference < SMALL:
+        if self._fast_base <= timestamp < self._fast_end:
+            difference: i64 = timestamp - self._fast_base
             time_bytes = SMALL_VARINTS[difference << 1]
         else:
             time_bytes = self._encode_time(timestamp)
+        time: i64 = timestamp  # which fits: it is near the base, or was encoded
         delta = self._next_delta
         if offset_delta is not None:
-            if not delta <= offset_delta <= INT32_MAX:
-                raise EncodeError("record", "offset", f"{offset_delta} can't follow {delta - 1} in a batch")
-            delta = offset_delta
+            # Becomes a machine integer only if it fits.
+            delta = offset_delta if 0 <= offset_delta <= INT32_MAX else -1
+            if delta < self._next_delta:
+                raise EncodeError("record", "offset", f"{offset_delta} can't follow {self._next_delta - 1} in a batch")
+        length: i64
         delta_bytes = SMALL_VARINTS[delta << 1] if delta < SMALL else encode_varint(delta)
-        size = 2 + len(time_bytes) + len(delta_bytes)  # with the attributes (unused) and one byte for the headers
+        size: i64 = 2 + len(time_bytes) + len(delta_bytes)  # with the attributes (unused) and one byte for the headers
         if value is None:
             value = b""
             value_length = _NULL
@@ -210,14 +216,14 @@ class BatchBuilder:
                 value,
                 header_bytes,
             )
-        raw_size = self._raw_size + len(record)
+        raw_size: i64 = self._raw_size + len(record)
         if raw_size > self._room and not self._admit(raw_size, timestamp):
             return -1
         self._records.append(record)
         self._raw_size = raw_size
         self._next_delta = delta + 1
-        if timestamp > self._max_timestamp:
-            self._max_timestamp = timestamp
+        if time > self._max_timestamp:
+            self._max_timestamp = time
         return delta
 
     def _encode_time(self, timestamp: int) -> bytes:
@@ -243,6 +249,7 @@ class BatchBuilder:
             self._base_timestamp = timestamp
         if self._base_timestamp <= INT64_MAX - SMALL:
             self._fast_base = self._base_timestamp
+            self._fast_end = self._base_timestamp + SMALL
         self._room = self._capacity
         return True
 
@@ -261,7 +268,7 @@ class BatchBuilder:
         """Bytes that the batch will have: exact without compression and after `build`, else an estimate."""
         if self._payload is not None:
             return HEADER_SIZE + len(self._payload)
-        return HEADER_SIZE + int(self._raw_size * self._factor)
+        return HEADER_SIZE + int(self.raw_size * self._factor)
 
     @property
     def is_full(self) -> bool:

@@ -73,6 +73,13 @@ def test_lengths_that_no_batch_has(length: int) -> None:
         assert (reader.batches_read, reader.bytes_left) == (4, 12 + len(tail))
 
 
+def test_the_shortest_length() -> None:
+    shortest = message(7, None, None, magic=0)
+    assert shortest[8:12] == b"\0\0\0\x0e"
+    (found,) = read_batches(shortest, "t", 3)
+    assert [(r.offset, r.key, r.value) for r in found.records()] == [(7, None, None)]  # B23
+
+
 def test_the_longest_length_is_a_partial_batch() -> None:
     reader = read_batches(SET + struct.pack(">qi", 4, (1 << 31) - 13) + bytes(4) + b"\2", "t", 3)
     assert len(list(reader)) == 4  # B18: a batch of 2 GiB is not all here
