@@ -26,7 +26,7 @@ from dekaf_proto.errors import (
 )
 from dekaf_proto.messages.find_coordinator import Coordinator, FindCoordinatorRequest, FindCoordinatorResponse
 from dekaf_proto.messages.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
-from dekaf_proto.node import Node, NodeKey, Purpose
+from dekaf_proto.node import Node, NodeKey
 from dekaf_proto.operation import Call, Flow, Sleep, Wait
 from dekaf_proto.types import TopicPartition
 
@@ -310,9 +310,7 @@ class Metadata:
 
     def node_lost(self, node: Node) -> None:
         """A connection is gone; if it was a coordinator's, it is to be found anew."""
-        if node.key.purpose is Purpose.COORDINATOR:
-            for group_id in [group for group, key in self._coordinators.items() if key == node.key]:
-                del self._coordinators[group_id]
+        self._coordinators = {group: key for group, key in self._coordinators.items() if key != node.key}
 
 
 def _find_coordinator(group_id: str) -> ByVersion[FindCoordinatorResponse]:

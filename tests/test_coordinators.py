@@ -78,6 +78,7 @@ def test_it_has_a_connection_of_its_own() -> None:  # G2
         ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
         ErrorCode.NOT_COORDINATOR,
         ErrorCode.LEADER_NOT_AVAILABLE,
+        ErrorCode.REQUEST_TIMED_OUT,
     ],
 )
 def test_answers_that_ask_for_patience(code: ErrorCode) -> None:  # G3
@@ -138,6 +139,17 @@ def test_a_time_out_says_why_it_is_not_found() -> None:
     for operation in [*operations, waiting]:
         with pytest.raises(KafkaTimeoutError, match="COORDINATOR_NOT_AVAILABLE"):
             setup.result(operation)
+
+
+def test_a_time_out_while_somebody_else_asks() -> None:
+    setup = make()
+    setup.broker.faults.add(api=KEY, error=ErrorCode.COORDINATOR_NOT_AVAILABLE)
+    setup.broker.faults.add(api=KEY, silent="before", when=lambda header, request: len(searches(setup)) > 1)
+    first = committed(setup, 20.0)
+    setup.run_until(lambda: len(searches(setup)) > 1)
+    with pytest.raises(KafkaTimeoutError, match="COORDINATOR_NOT_AVAILABLE"):
+        setup.result(committed(setup, 5.0))
+    assert not first.done
 
 
 def test_all_who_look_for_it_ask_together() -> None:
