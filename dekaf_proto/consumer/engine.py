@@ -41,6 +41,7 @@ from dekaf_proto.consumer.partition import Partition
 from dekaf_proto.consumer.positions import Positions
 from dekaf_proto.errors import (
     ClosedError,
+    ErrorCode,
     KafkaError,
     LocalProtocolError,
     NoGroupError,
@@ -51,7 +52,6 @@ from dekaf_proto.errors import (
 from dekaf_proto.events import Address, Effect, EndOfPartition, Failed
 from dekaf_proto.messages.metadata import MetadataResponse
 from dekaf_proto.metadata import Asked, Metadata
-from dekaf_proto.node import Node
 from dekaf_proto.operation import Call, Flow, Operation, Sleep, Wait
 from dekaf_proto.types import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 from dekaf_proto.wire.schema import Buffer
@@ -83,7 +83,7 @@ class Consumer(Generic[K, V]):
         )
         memory = Memory(config, self._partitions)
         self._fetcher = Fetcher(self._client, self._metadata, self._partitions, memory, reading)
-        self._client.on_lost = self._node_lost
+        self._client.on_lost = self._metadata.node_lost
         self._handout = Handout(self._client, self._partitions, self._troubles, memory, self._lookups)
         self._client.on_trouble = self._handout.failures.append
         self._started = False
@@ -138,6 +138,7 @@ class Consumer(Generic[K, V]):
         times = (
             self._client.next_deadline(),
             self._positions.next_rest(),
+            self._fetcher.next_peek() if self._closing is None else None,
             self._commits.next_automatic() if self._closing is None else None,
         )
         return min((time for time in times if time is not None), default=None)
@@ -393,6 +394,8 @@ class Consumer(Generic[K, V]):
         def flow() -> Flow[list[TopicPartition]]:
             response = yield from self._ask_metadata([topic])
             found = [p.partition_index for t in response.topics if t.name == topic for p in t.partitions]
+            if not found:
+                raise broker_error(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"topic {topic}")
             return [TopicPartition(topic, partition) for partition in sorted(found)]
 
         self._begin(now)
@@ -505,12 +508,11 @@ class Consumer(Generic[K, V]):
         client.now = now
         self._handout.collect()
         client.runner.run(now)
-        while self._started and not self.closed:
+        while self._started and self._closing is None:
             self._tell_topic_errors()
             self._positions.advance()
-            if self._closing is None:
-                self._commits.advance()
-                self._fetcher.send()
+            self._commits.advance()
+            self._fetcher.send()
             if not client.runner.run(now):  # else what the flows have brought may lead on
                 return
 
@@ -523,9 +525,6 @@ class Consumer(Generic[K, V]):
             error = self._metadata.topic_error(tp.topic)
             if error is not None:
                 partition.tell(error)
-
-    def _node_lost(self, node: Node) -> None:
-        self._metadata.node_lost(node)
 
     def _partition(self, given: object) -> Partition:
         tp = partition_of(given)

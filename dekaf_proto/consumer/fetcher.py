@@ -2,8 +2,9 @@
 
 One request a broker is on its way at a time, on a connection that nothing else uses. Which partitions it asks for, in
 which order and for how many bytes is decided here, and what a partition's answer means (F1-F5, F16-F24, F27, F30). A
-partition that answered moves to the end of the line, and a broker that was asked too, so that none starves the others;
-one that has no room left (see `memory`) leaves the session until it has.
+partition that answered moves to the end of the line, and a broker that was asked too, so that none starves the others.
+A partition that has no room left (see `memory`) leaves the session. It will have room soon, so no request may wait at
+its broker for data of others in the meantime: they are asked for now and then, without waiting.
 
 Nothing here moves a position: that is the application's doing (see `chunk`).
 """
@@ -35,6 +36,9 @@ from dekaf_proto.node import NodeKey, Purpose
 from dekaf_proto.types import TopicPartition
 
 log = logging.getLogger("dekaf.fetcher")
+
+#: How often a broker is asked for the rest while one of its partitions has no room, in seconds.
+PEEK_INTERVAL: Final = 0.1
 
 #: Wait, and ask for metadata first (3.4).
 _STALE_METADATA: Final = frozenset(
@@ -84,6 +88,9 @@ class Fetcher:
         self._asked_last: dict[NodeKey, int] = {}
         self._requests = 0
         self._cluster_version = -1
+        #: When a broker that can't be asked for all of its partitions may be asked for the rest.
+        self._peek_at: dict[NodeKey, float] = {}
+        self._next_peek: float | None = None
         self._warn = RateLimited(log)
         self.fetches = 0
         self.fetch_seconds = 0.0
@@ -99,10 +106,15 @@ class Fetcher:
         """Whether a request on its way asks for `tp`."""
         return any(tp in self._sessions[key].partitions for key in self._in_flight)
 
+    def next_peek(self) -> float | None:
+        """When there is something to send at the latest, though nothing else may have happened."""
+        return self._next_peek
+
     def send(self) -> None:
         """Sends what can be sent now."""
         self._forget_brokers()
-        by_node = self._by_node()
+        self._next_peek = None
+        by_node, full = self._by_node()
         if not by_node:
             return
         memory, config = self._memory, self._client.config
@@ -115,32 +127,47 @@ class Fetcher:
                 partitions = [partition for partition in partitions if not partition.chunks]
                 if not memory.starving or not partitions:
                     continue
+            if key in full and not self._may_peek(key):
+                continue
             limit = max(1, min(config.fetch_max_bytes, free, part, memory.ask * len(partitions)))
             free -= limit
-            self._send(key, partitions, limit)
+            self._send(key, partitions, limit, 0 if key in full else config.fetch_max_wait_ms)
 
-    def _by_node(self) -> dict[NodeKey, list[Partition]]:
-        """What can be asked for, and whom to ask, in the order of the line."""
+    def _by_node(self) -> tuple[dict[NodeKey, list[Partition]], set[NodeKey]]:
+        """What can be asked for, and whom to ask, in the order of the line; and who has more for which there is no
+        room."""
         line = {tp: None for tp in self._line if tp in self._partitions}
         line.update((tp, None) for tp in self._partitions)
         self._line = line
         by_node: dict[NodeKey, list[Partition]] = {}
+        full = set()
         for tp in line:
             partition = self._partitions[tp]
             if self._is_fetchable(partition):
                 key = self._target(partition)
                 if key is not None and key not in self._in_flight and self._client.is_available(key):
-                    by_node.setdefault(key, []).append(partition)
-        return by_node
+                    if self._memory.has_room(partition):
+                        by_node.setdefault(key, []).append(partition)
+                    else:
+                        full.add(key)
+        return by_node, full
+
+    def _may_peek(self, key: NodeKey) -> bool:
+        now = self._client.now
+        peek_at = self._peek_at.get(key, now)
+        if now >= peek_at:
+            self._peek_at[key] = now + PEEK_INTERVAL
+            return True
+        self._next_peek = peek_at if self._next_peek is None else min(peek_at, self._next_peek)
+        return False
 
     def _is_fetchable(self, partition: Partition) -> bool:
-        """F1, and that there is room, and that what is buffered leads on to something."""
+        """F1, and that what is buffered leads on to something."""
         return (
             partition.phase is PartitionPhase.FETCHING
             and not partition.paused
             and not partition.damaged
             and partition.resting_until <= self._client.now
-            and self._memory.has_room(partition)
         )
 
     def _target(self, partition: Partition) -> NodeKey | None:
@@ -161,7 +188,7 @@ class Fetcher:
             partition.preferred_replica = -1
         return NodeKey(leader.leader, Purpose.FETCH)
 
-    def _send(self, key: NodeKey, partitions: list[Partition], limit: int) -> None:
+    def _send(self, key: NodeKey, partitions: list[Partition], limit: int, max_wait_ms: int) -> None:
         config = self._client.config
         session = self._sessions.setdefault(key, FetchSession())
         max_bytes = self._memory.ask
@@ -172,7 +199,7 @@ class Fetcher:
             wanted[p.tp] = Wanted(topic_id, p.fetch_offset, p.leader_epoch, max_bytes)
             asked[p.tp] = Asked(p.token, p.fetch_offset, p.leader, p.leader_epoch)
         request, max_version = session.request(wanted)
-        request.max_wait_ms = config.fetch_max_wait_ms
+        request.max_wait_ms = max_wait_ms
         request.min_bytes = config.fetch_min_bytes
         request.max_bytes = limit
         request.isolation_level = int(config.isolation_level)
@@ -336,6 +363,7 @@ class Fetcher:
 
     def _out_of_range(self, key: NodeKey, partition: Partition, offset: int) -> None:
         policy = self._client.config.auto_offset_reset
+        self._metadata.refresh()  # which may show that the topic is another one
         if partition.preferred_replica >= 0 and key.node_id == partition.preferred_replica:
             partition.preferred_replica = -1  # a follower may lag: the leader decides (trap 8)
             self._rest(partition)  # who may send us back to the follower
@@ -367,6 +395,7 @@ class Fetcher:
             if key not in self._in_flight:
                 del self._sessions[key]
                 self._asked_last.pop(key, None)
+                self._peek_at.pop(key, None)
 
     def closing_requests(self) -> list[tuple[NodeKey, FetchRequest]]:
         """What tells the brokers that the sessions are over, as far as they can be told without waiting (F14)."""

@@ -116,10 +116,16 @@ class Positions:
                 partition.validate()
 
     def _start_anew(self, partition: Partition) -> None:
-        position = partition.position
+        """Nothing that is known of the partition, or on its way, is true of its new topic."""
         partition.leader = partition.leader_epoch = -1
         partition.high_watermark = partition.last_stable_offset = partition.log_start_offset = -1
-        self._start_over(partition, OffsetOutOfRangeError({partition.tp: position if position is not None else -1}))
+        position = partition.position
+        if partition.phase is PartitionPhase.INITIALIZING:
+            partition.initialize()
+        elif partition.phase is PartitionPhase.AWAIT_RESET and partition.reset is not None:
+            partition.begin_reset(partition.reset)
+        elif partition.phase is not PartitionPhase.FAILED and position is not None:
+            self._start_over(partition, OffsetOutOfRangeError({partition.tp: position}))
 
     def _start_over(self, partition: Partition, error: KafkaError) -> None:
         """By the policy; without one the program gets `error`."""

@@ -23,6 +23,7 @@ from dekaf_proto.config import ConsumerConfig
 from dekaf_proto.consumer import Consumer, FetchedRecords
 from dekaf_proto.consumer.handout import Bound
 from dekaf_proto.consumer.partition import Partition, PartitionPhase
+from dekaf_proto.errors import KafkaError
 from dekaf_proto.events import EndOfPartition, Failed
 from dekaf_proto.messages import ApiKey
 from dekaf_proto.messages.fetch import FetchRequest
@@ -127,6 +128,11 @@ class Setup:
     def result(self, operation: Operation[T], limit: float | None = None) -> T:
         return self.network.result(operation, limit)
 
+    def refresh(self) -> None:
+        """New metadata is asked for now."""
+        self.consumer._metadata.refresh()
+        self.consumer.handle_timeout(self.now)
+
     def until_fetching(self, *tps: TopicPartition, at: int | None = None) -> None:
         """Runs until a fetch for each of these partitions (all that are assigned) has reached a broker."""
         wanted = tps or tuple(self.consumer.assignment)
@@ -211,6 +217,15 @@ class Setup:
             waited = output is not None or self.result(self.consumer.wait(self.now, end - self.now), limit + 1)
             assert waited, f"no error within {limit} s"
 
+    def failure_after_records(self, count: int) -> Exception:
+        """The error that comes after at most `count` more records."""
+        for _ in range(count + 1):
+            try:
+                self.next()
+            except KafkaError as error:
+                return error
+        raise AssertionError(f"{count + 1} records instead of an error")
+
     def close(self) -> None:
         self.result(self.consumer.close(self.now))
 
@@ -256,10 +271,16 @@ def _reason(consumer: Consumer[Any, Any], partition: Partition, now: float, dead
         return "is being asked about" if consumer._positions.is_asking(partition) else None
     if consumer._fetcher.is_fetching(partition.tp):
         return "a fetch is on its way"
+    peek = consumer._fetcher.next_peek()
+    if peek is not None and peek > now:
+        assert deadline <= peek, f"{partition} would sleep for too long"
+        return "is asked for soon, when others of its broker have room again"
     if partition.chunks:
         _check_buffered(consumer, partition)
         if partition.damaged:
             return "what is buffered ends in an error"
+        if not consumer._fetcher._memory.has_room(partition):
+            return "has no room before it is read"
     leader = consumer._client.cluster.leader(partition.tp)
     if leader is None:
         return "metadata is being asked for" if consumer._metadata.is_due or _metadata_is_busy(consumer) else None
