@@ -16,7 +16,7 @@ from typing import Any, Final
 from dekaf_proto import __version__
 from dekaf_proto.cluster import Cluster
 from dekaf_proto.config import ConsumerConfig
-from dekaf_proto.connection import NEED_DATA, Answer, BrokerConnection, ConnectionClosed, Ready
+from dekaf_proto.connection import NEED_DATA, Answer, BrokerConnection, Ready
 from dekaf_proto.errors import ConnectionLostError, KafkaError, RebootstrapRequiredError
 from dekaf_proto.events import Address, Connect, Disconnect, Effect, Resolve, Send
 from dekaf_proto.logs import RateLimited

@@ -34,6 +34,8 @@ class ConsumerMetrics:
     bytes_sent: int
     connects: int
     failed_connects: int
+    #: How many of `connects` were to a broker that had been connected before.
+    reconnects: int
 
 
 def lag_of(partition: Partition, isolation_level: IsolationLevel) -> int | None:
@@ -70,4 +72,5 @@ def snapshot(
         bytes_sent=counts["bytes_sent"],
         connects=counts["connects"],
         failed_connects=counts["failed_connects"],
+        reconnects=counts["reconnects"],
     )
