@@ -213,9 +213,7 @@ class Fetcher:
             return session.in_version(request, version)
 
         def on_done(response: FetchResponse | None, error: Exception | None) -> None:
-            self._in_flight.pop(key, None)
-            if self._sessions.get(key) is not session:
-                return  # the consumer was closed (F15)
+            del self._in_flight[key]
             if response is None:
                 assert error is not None
                 self._failed(key, session, asked, error)
@@ -259,6 +257,8 @@ class Fetcher:
             self._session_ended(key, response, asked, was_full)
             return
         self._warn.settled(f"fetch {key}")
+        if any(answer.records for answer in data.values()):
+            self._peek_at.pop(key, None)  # there may be more
         endpoints = [BrokerInfo(n.node_id, n.host, n.port, n.rack) for n in response.node_endpoints]
         for tp, answer in data.items():
             partition = self._counts(tp, asked[tp])

@@ -13,6 +13,7 @@ ever, and no more requests and wake-ups a virtual second than `busy` allows.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -138,9 +139,12 @@ class Setup:
         wanted = tps or tuple(self.consumer.assignment)
 
         def asked() -> bool:
-            fetcher = self.consumer._fetcher
+            fetcher, client = self.consumer._fetcher, self.consumer._client
             table = self.consumer._partitions
-            return all(fetcher.is_fetching(tp) and (at is None or table[tp].fetch_offset == at) for tp in wanted)
+            sent = all(client._nodes[key].in_flight for key in fetcher._in_flight)
+            return sent and all(
+                fetcher.is_fetching(tp) and (at is None or table[tp].fetch_offset == at) for tp in wanted
+            )
 
         self.run_until(asked)
         self.run_for(2 * self.network.latency)
@@ -319,3 +323,25 @@ def _check_buffered(consumer: Consumer[Any, Any], partition: Partition) -> None:
 def values_of(records: Iterable[AnyRecord]) -> list[str]:
     """The records' values, as text."""
     return [record.value.decode() for record in records]
+
+
+def footprint(engine: object) -> int:
+    """How many things an engine keeps in its tables, and in those of its parts."""
+    seen: set[int] = set()
+    waiting = [engine]
+    count = 0
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen or isinstance(thing, (str, bytes, int, float, type, ConsumerConfig)):
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, Mapping):
+            count += len(thing)
+            waiting += [*thing.keys(), *thing.values()]
+        elif isinstance(thing, (list, tuple, set, frozenset, deque)):
+            count += len(thing)
+            waiting += thing
+        elif type(thing).__module__.startswith("dekaf_proto"):
+            names = {*getattr(thing, "__dict__", ()), *getattr(type(thing), "__slots__", ())}
+            waiting += [getattr(thing, name) for name in names if hasattr(thing, name)]
+    return count
