@@ -3,9 +3,11 @@
 `fetch_max_buffered_bytes` is for what is buffered and for what requests on their way may bring. Each partition has an
 equal share of it, and is asked for only while it has room for all that it may get, whatever becomes of the others: a
 partition that is paused, that waits for the program, or that was read as far as was wanted keeps what it has, and still
-takes nothing from the rest. A broker sends at least one whole batch, however large; batches that are larger than a
-share can use up everything. So a partition that has nothing may ask for one more as long as the application waits in
-vain: nothing that is buffered is of any use to it then.
+takes nothing from the rest.
+
+Shares of many hundred partitions are too small for that; and a broker sends at least one whole batch, however large. So
+everything may be used up in spite of it. Then a partition that has nothing may ask for one batch more as long as the
+application waits in vain: nothing that is buffered is of any use to it then.
 
 It counts. What is fetched is decided in `fetcher`, what is handed out in `handout`.
 """
@@ -56,11 +58,15 @@ class Memory:
         return self._total // max(1, len(self._partitions))
 
     @property
+    def _least(self) -> int:
+        return min(LEAST_ASK, self.part)
+
+    @property
     def ask(self) -> int:
         """How much to ask for of a partition: the same for all and always, for a fetch session's sake."""
         share = self.share
-        return max(1, min(self._most_of_one, max(share - share // 4, min(LEAST_ASK, self.part))))
+        return max(1, min(self._most_of_one, max(share - share // 4, self._least)))
 
     def has_room(self, partition: Partition) -> bool:
-        """Whether a partition may be asked for more."""
-        return not partition.chunks or partition.buffered_bytes + self.ask <= self.share
+        """Whether a partition may be asked for more: all of that fits into its share, or it has next to nothing."""
+        return not partition.chunks or partition.buffered_bytes <= max(self.share - self.ask, self._least // 4)
