@@ -188,7 +188,7 @@ class Client(Connections):
 
     def _least_loaded(self) -> Node | None:
         """C7: connected and idle; else the least busy; else one that is being connected; else the longest untried. One
-        that wants to be left alone for a while comes last."""
+        that was waited for in vain, or wants to be left alone for a while, comes last."""
         nodes = self._candidates()
         start = self.random.randrange(len(nodes)) if nodes else 0
         nodes = nodes[start:] + nodes[:start]
@@ -196,10 +196,10 @@ class Client(Connections):
         willing = [node for node in ready if node.throttled_until <= self.now]
         if willing:
             return min(willing, key=lambda node: node.load)
-        for node in nodes:
-            if node.is_open and node.state is not NodeState.READY:
-                return node
+        dialled = [node for node in nodes if node.is_open and node.state is not NodeState.READY]
         idle = [node for node in nodes if node.state is NodeState.IDLE]
+        if any(not node.late for node in dialled) or (dialled and not idle):
+            return min(dialled, key=lambda node: node.late)
         if idle:
             return min(idle, key=lambda node: node.last_tried)
         return min(ready, key=lambda node: node.throttled_until, default=None)

@@ -61,7 +61,7 @@ class Connections(ABC):
         self.warn = RateLimited(log)
         #: What a program may want to know of the traffic.
         self.counts: Counter[str] = Counter()
-        #: Called with the node when a connection is lost or given up.
+        #: Called with the node when a connection is lost or given up, or was not there in time for a request.
         self.on_lost: Callable[[Node], None] = lambda node: None
         #: Called with an error that the program must know though nobody asked.
         self.on_trouble: Callable[[Exception], None] = lambda error: None
@@ -248,6 +248,7 @@ class Connections(ABC):
         node.causes.clear()
         node.trying.clear()
         node.setup_deadline = None
+        node.late = False
         node.last_used = self.now
         self.counts["connects"] += 1
         self.counts["reconnects"] += node.was_ready
@@ -289,6 +290,7 @@ class Connections(ABC):
         self._forget_handles(node)
         node.connection = None
         node.setup_deadline = None
+        node.late = False
 
     def _forget_handles(self, node: Node) -> None:
         for handle in (node.conn, node.query):
@@ -358,7 +360,11 @@ class Connections(ABC):
         if any(pending.deadline <= self.now for pending in node.in_flight.values()):
             # Its answer could be taken for another one's, and others wait behind it (C4).
             self._lost(node, "a request was not answered in time")
-        for pending in [p for p in node.queue if p.deadline <= self.now]:
+        expired = [pending for pending in node.queue if pending.deadline <= self.now]
+        if expired:
+            node.late = True
+            self.on_lost(node)
+        for pending in expired:
             node.queue.remove(pending)
             pending.on_done(None, ConnectionLostError(node.name, node.hindrances()))
         if node.state is NodeState.READY:

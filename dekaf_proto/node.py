@@ -122,6 +122,8 @@ class Node:
         self.connect_failures = 0
         self.resting_until = 0.0
         self.setup_deadline: float | None = None
+        #: The connection is being made, and was not there in time for a request: others may be faster.
+        self.late = False
         self.throttled_until = 0.0
         self.last_used = 0.0
         self.last_tried = float("-inf")

@@ -52,6 +52,26 @@ def test_least_loaded_waits_for_a_connection_that_is_being_made() -> None:
     assert hand.nothing()
 
 
+def test_least_loaded_does_not_go_on_waiting_for_one_that_was_not_there_in_time() -> None:
+    hand = Hand(request_timeout_ms=1_000)
+    hand.know(1, 2)
+    hand.ask(1)
+    first = hand.take(Connect).conn
+    hand.after(1.0)
+    assert hand.lost == [hand.node(1)]
+    assert hand.node(1).is_open  # it may still come
+    hand.ask()
+    assert hand.node(2).load == 1
+    hand.after(1.0)
+    hand.ask()  # both are late: one of them
+    assert hand.node(1).load + hand.node(2).load == 1
+    hand.client.connected(first, hand.now)
+    hand.answer_versions(first)
+    assert not hand.node(1).late
+    hand.ask()
+    assert hand.node(1).load > 0
+
+
 def test_least_loaded_goes_round() -> None:
     hand = Hand()
     hand.know(1, 2, 3)

@@ -195,6 +195,23 @@ def test_it_is_looked_for_again(how: str) -> None:  # G4
     assert len(searches(setup)) == 2
 
 
+@pytest.mark.parametrize("how", ["silent", "blocked"])
+def test_while_one_is_dialled_in_vain_another_is_looked_for(how: str) -> None:  # G4
+    setup = make(request_timeout_ms=1_000)
+    assert setup.result(committed(setup)) == FOUND
+    old = setup.broker.coordinator("g")
+    assert old is not None
+    if how == "silent":
+        setup.broker.faults.add(node=old, silent="before", times=None)
+    else:
+        setup.network.cut(node=old)
+        setup.network.block(old)
+    operation = committed(setup)
+    setup.run_for(3.0)  # until the cluster has noticed, it answers that it is the same one
+    setup.broker.move_coordinator("g", (old + 1) % 3)
+    assert setup.result(operation, limit=2.5) == FOUND
+
+
 @pytest.mark.parametrize(
     "code", [ErrorCode.NOT_COORDINATOR, ErrorCode.COORDINATOR_NOT_AVAILABLE, ErrorCode.REQUEST_TIMED_OUT]
 )
