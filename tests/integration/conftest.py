@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import pytest
 
+from tests.integration.drivers import DRIVERS, Driver
 from tests.integration.kafka import JavaHelper, KafkaCluster, Unavailable
 
 HERE = Path(__file__).parent
@@ -50,6 +51,13 @@ def kafka_cluster(java: JavaHelper) -> Iterator[KafkaCluster]:
     """Three nodes, shared by a module, whose tests may move leaders and kill nodes but leave all of them running."""
     with KafkaCluster(java, nodes=3) as cluster:
         yield cluster
+
+
+@pytest.fixture(params=DRIVERS)
+def driver(request: pytest.FixtureRequest) -> Driver:
+    """Each driver in turn (see `drivers`)."""
+    name: Driver = request.param
+    return name
 
 
 @pytest.fixture

@@ -452,6 +452,7 @@ class KafkaCluster:
             # 128 MiB by default, of a heap that is not much larger.
             "log.cleaner.dedupe.buffer.size": 4 << 20,
             "log.cleaner.threads": 1,
+            "log.cleaner.backoff.ms": 200,  # between two looks at what is to be compacted
             "num.network.threads": 2,
             "num.io.threads": 4,
             # A killed node is noticed soon, a slow machine is not taken for a dead node.
