@@ -258,6 +258,8 @@ def check_invariant(consumer: Consumer[Any, Any], now: float) -> None:
         return
     deadline = consumer.next_deadline()
     assert deadline is not None, "an open consumer without a deadline: metadata at least must age"
+    if deadline <= now:
+        return  # something is due, and will be looked at next
     for partition in consumer._partitions.values():
         if not partition.paused:
             reason = _reason(consumer, partition, now, deadline)
@@ -315,7 +317,7 @@ def _metadata_is_busy(consumer: Consumer[Any, Any]) -> bool:
 def _check_buffered(consumer: Consumer[Any, Any], partition: Partition) -> None:
     """What is buffered can be had: the user holds it, or `poll` has output."""
     held = [chunk for run in consumer._handout._runs if not run.stopped for chunk in run.chunks]
-    if any(chunk in held for chunk in partition.chunks):
+    if any(chunk in held or chunk.position > chunk.finished for chunk in partition.chunks):
         return
     assert consumer._handout.has_next(None), f"{partition} has records that nobody can get"
 
