@@ -16,15 +16,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum, auto
-from typing import Any, Final
+from enum import Enum, IntEnum, auto
+from typing import Any, Final, NamedTuple
 
 from dekaf_proto.connection import AnyRequest, BrokerConnection
 from dekaf_proto.errors import LocalProtocolError
 from dekaf_proto.events import Address
 
 
-class Purpose(Enum):
+class Purpose(IntEnum):
     """What a connection is for. A broker answers one connection's requests one by one, so that what waits at the broker
     (a fetch for data, a join for other members) must not stand before what does not (G2)."""
 
@@ -33,8 +33,7 @@ class Purpose(Enum):
     COORDINATOR = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class NodeKey:
+class NodeKey(NamedTuple):
     """A connection's place: a broker id (negative for a bootstrap address) and what it is for."""
 
     node_id: int
@@ -157,6 +156,8 @@ class Node:
     def next_deadline(self, max_idle: float) -> float | None:
         """When something is due: the end of a rest, of a connection's set-up, of the oldest requests, of a throttle, of
         `max_idle` seconds without use."""
+        if self.state is NodeState.IDLE:
+            return None
         times = [pending.deadline for pending in self.in_flight.values()]
         times += [pending.deadline for pending in self.queue]
         if self.state is NodeState.BACKOFF:
