@@ -33,7 +33,7 @@ from dekaf_proto import consumer as engine
 from dekaf_proto.config import ConsumerConfig
 from dekaf_proto.consumer.arguments import CommitTarget, Partitions, SeekTarget, Time
 from dekaf_proto.consumer.batch import Batch
-from dekaf_proto.consumer.chunk import FetchedRecords
+from dekaf_proto.consumer.generic import FetchedRecords
 from dekaf_proto.consumer.handout import Bound
 from dekaf_proto.consumer.metrics import ConsumerMetrics
 from dekaf_proto.errors import ConcurrentUseError, ConfigurationError, LocalProtocolError
@@ -251,7 +251,7 @@ class Consumer(Generic[K, V]):
         with self._reading():
             await self._pause()
             while True:
-                if self._run is None or self._bound is not None or linger:
+                if self._run is None or linger:
                     await self._ask(None, linger, limit)
                 run = self._run
                 if run is not None and (batch := Batch(run.take(limit))):

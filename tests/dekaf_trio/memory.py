@@ -29,7 +29,7 @@ from dekaf_trio import Consumer, Network
 T = TypeVar("T")
 
 #: Steps of tasks after which a test counts as hanging.
-STEPS = 200_000
+STEPS = 50_000
 T0, T1 = TopicPartition("t", 0), TopicPartition("t", 1)
 
 
@@ -136,6 +136,7 @@ class MemoryKafka(Network):
 
     # ------------------------------------------------------------------------------------------------ as the broker
 
+    @trio.lowlevel.enable_ki_protection
     async def keep_time(self) -> None:
         """The broker's clock."""
         while True:
@@ -162,6 +163,7 @@ class MemoryKafka(Network):
                     link.sending.close()
         self._changed.set()
 
+    @trio.lowlevel.enable_ki_protection
     async def _serve(self, link: _Link) -> None:
         try:
             with link.scope:
@@ -177,6 +179,7 @@ class MemoryKafka(Network):
             self.broker.disconnected(link.conn, "", trio.current_time())
             self.settle()
 
+    @trio.lowlevel.enable_ki_protection
     async def _send(self, link: _Link) -> None:
         try:
             async for data in link.to_send:

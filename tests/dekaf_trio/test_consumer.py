@@ -127,6 +127,23 @@ def test_until_the_end() -> None:
     run(main)
 
 
+def test_the_end_is_that_of_the_call() -> None:
+    async def main(kafka: MemoryKafka) -> None:
+        kafka.append(*"abc")
+        async with kafka.consumer() as consumer:
+            consumer.assign([T0])
+            to_the_end = consumer.records(until_end=True)
+            await trio.sleep(1)
+            kafka.append(*"def")
+            await trio.sleep(1)
+            assert await take(1, consumer) == ["a"]  # the run in hand goes further
+            assert await take(1, consumer) == ["b"]
+            assert [msg.value for msg in [msg async for msg in to_the_end]] == [b"c"]
+            assert await take(1, consumer) == ["d"]
+
+    run(main)
+
+
 def test_poll() -> None:
     async def main(kafka: MemoryKafka) -> None:
         kafka.append(*"abcde")
