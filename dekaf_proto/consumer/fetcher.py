@@ -40,20 +40,6 @@ log = logging.getLogger("dekaf.fetcher")
 #: How often a broker is asked for the rest while one of its partitions has no room, in seconds.
 PEEK_INTERVAL: Final = 0.1
 
-#: Wait, and ask for metadata first (3.4).
-_STALE_METADATA: Final = frozenset(
-    {
-        ErrorCode.NOT_LEADER_OR_FOLLOWER,
-        ErrorCode.FENCED_LEADER_EPOCH,
-        ErrorCode.REPLICA_NOT_AVAILABLE,
-        ErrorCode.KAFKA_STORAGE_ERROR,
-        ErrorCode.OFFSET_NOT_AVAILABLE,
-        ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
-        ErrorCode.UNKNOWN_TOPIC_ID,
-        ErrorCode.INCONSISTENT_TOPIC_ID,
-    }
-)
-
 
 class Asked(NamedTuple):
     """What a partition was when it was asked for: an answer counts only as long as it still is (F16)."""
@@ -62,6 +48,10 @@ class Asked(NamedTuple):
     offset: int
     leader: int
     leader_epoch: int
+
+
+def _asked(p: Partition) -> Asked:
+    return Asked(p.token, p.fetch_offset, p.leader, p.leader_epoch)
 
 
 class Fetcher:
@@ -91,6 +81,10 @@ class Fetcher:
         #: When a broker that can't be asked for all of its partitions may be asked for the rest.
         self._peek_at: dict[NodeKey, float] = {}
         self._next_peek: float | None = None
+        #: Whether anything may be different from what the last requests said; and those requests. Where nothing is, a
+        #: broker that has nothing new is asked the same again, so that a thousand idle partitions cost little.
+        self._changed = True
+        self._last: dict[NodeKey, tuple[dict[TopicPartition, Asked], int, int]] = {}
         self._warn = RateLimited(log)
         self.fetches = 0
         self.fetch_seconds = 0.0
@@ -110,9 +104,19 @@ class Fetcher:
         """When there is something to send at the latest, though nothing else may have happened."""
         return self._next_peek
 
+    def touch(self) -> None:
+        """The program has called: anything may have changed."""
+        self._changed = True
+
     def send(self) -> None:
         """Sends what can be sent now."""
-        self._forget_brokers()
+        if self._cluster_version != self._client.cluster.version:
+            self._forget_brokers()
+            self._changed = True
+        if not self._changed and self._send_again():
+            return
+        self._changed = False  # unless what follows finds something that is not settled
+        self._last = {key: last for key, last in self._last.items() if key in self._in_flight}
         self._next_peek = None
         by_node, full = self._by_node()
         if not by_node:
@@ -126,8 +130,10 @@ class Fetcher:
             if free <= 0:
                 partitions = [partition for partition in partitions if not partition.chunks]
                 if not memory.starving or not partitions:
+                    self._changed = True
                     continue
             if key in full and not self._may_peek(key):
+                self._changed = True
                 continue
             limit = max(1, min(config.fetch_max_bytes, free, part, memory.ask * len(partitions)))
             free -= limit
@@ -141,16 +147,42 @@ class Fetcher:
         self._line = line
         by_node: dict[NodeKey, list[Partition]] = {}
         full = set()
+        on_their_way = dict.fromkeys(self._in_flight, 0)
         for tp in line:
             partition = self._partitions[tp]
-            if self._is_fetchable(partition):
-                key = self._target(partition)
-                if key is not None and key not in self._in_flight and self._client.is_available(key):
-                    if self._memory.has_room(partition):
-                        by_node.setdefault(key, []).append(partition)
-                    else:
-                        full.add(key)
+            if not self._is_fetchable(partition):
+                self._changed = self._changed or not (partition.paused or partition.damaged)
+                continue
+            key = self._target(partition)
+            if key is None or partition.preferred_replica >= 0:
+                self._changed = True
+            if key is None:
+                continue
+            if key in self._in_flight:
+                on_their_way[key] += 1
+                self._changed = self._changed or self._last[key][0].get(tp) != _asked(partition)
+            elif not self._client.is_available(key):
+                self._changed = True
+            elif self._memory.has_room(partition):
+                by_node.setdefault(key, []).append(partition)
+            else:
+                self._changed = True
+                full.add(key)
+        for key, count in on_their_way.items():
+            asked, _, cluster_version = self._last[key]
+            if len(asked) != count or cluster_version != self._cluster_version:
+                self._changed = True  # what is on its way is not what would be asked for now
         return by_node, full
+
+    def _send_again(self) -> bool:
+        """Asks the brokers that have answered the same again; whether that is all that is to be done."""
+        for key, (asked, limit, _) in self._last.items():
+            if key not in self._in_flight:
+                again = self._sessions[key].request_again() if self._client.is_available(key) else None
+                if again is None:
+                    return False
+                self._request(key, *again, asked, limit, self._client.config.fetch_max_wait_ms)
+        return True
 
     def _may_peek(self, key: NodeKey) -> bool:
         now = self._client.now
@@ -189,7 +221,6 @@ class Fetcher:
         return NodeKey(leader.leader, Purpose.FETCH)
 
     def _send(self, key: NodeKey, partitions: list[Partition], limit: int, max_wait_ms: int) -> None:
-        config = self._client.config
         session = self._sessions.setdefault(key, FetchSession())
         max_bytes = self._memory.ask
         wanted = {}
@@ -197,8 +228,22 @@ class Fetcher:
         for p in partitions:
             topic_id = self._client.cluster.topic_id(p.tp.topic)
             wanted[p.tp] = Wanted(topic_id, p.fetch_offset, p.leader_epoch, max_bytes)
-            asked[p.tp] = Asked(p.token, p.fetch_offset, p.leader, p.leader_epoch)
+            asked[p.tp] = _asked(p)
         request, max_version = session.request(wanted)
+        self._last[key] = (asked, limit, self._cluster_version)
+        self._request(key, request, max_version, asked, limit, max_wait_ms)
+
+    def _request(
+        self,
+        key: NodeKey,
+        request: FetchRequest,
+        max_version: int | None,
+        asked: dict[TopicPartition, Asked],
+        limit: int,
+        max_wait_ms: int,
+    ) -> None:
+        config = self._client.config
+        session = self._sessions[key]
         request.max_wait_ms = max_wait_ms
         request.min_bytes = config.fetch_min_bytes
         request.max_bytes = limit
@@ -233,11 +278,12 @@ class Fetcher:
         p = self._partitions.get(tp)
         if p is None or p.phase is not PartitionPhase.FETCHING:
             return None
-        return p if asked == Asked(p.token, p.fetch_offset, p.leader, p.leader_epoch) else None
+        return p if asked == _asked(p) else None
 
     def _failed(
         self, key: NodeKey, session: FetchSession, asked: dict[TopicPartition, Asked], error: Exception
     ) -> None:
+        self._changed = True
         session.restart(keep_id=True)
         for tp, what in asked.items():
             partition = self._counts(tp, what)
@@ -254,8 +300,11 @@ class Fetcher:
         was_full = session.epoch == 0
         data = session.accept(response)
         if data is None:
+            self._changed = True
             self._session_ended(key, response, asked, was_full)
             return
+        if data:
+            self._changed = True
         self._warn.settled(f"fetch {key}")
         if any(answer.records for answer in data.values()):
             self._peek_at.pop(key, None)  # there may be more
@@ -336,7 +385,7 @@ class Fetcher:
         self, key: NodeKey, partition: Partition, code: ErrorCode, answer: PartitionData, endpoints: list[BrokerInfo]
     ) -> None:
         offset = partition.fetch_offset
-        if code in _STALE_METADATA:
+        if code.invalidates == "metadata" or code is ErrorCode.OFFSET_NOT_AVAILABLE:
             hint = answer.current_leader
             if (
                 hint is not None
@@ -388,12 +437,11 @@ class Fetcher:
 
     def _forget_brokers(self) -> None:
         """The sessions of brokers that have left mean nothing any more (F15)."""
-        if self._cluster_version == self._client.cluster.version:
-            return
         self._cluster_version = self._client.cluster.version
         for key in [key for key in self._sessions if key.node_id not in self._client.cluster.brokers]:
             if key not in self._in_flight:
                 del self._sessions[key]
+                self._last.pop(key, None)
                 self._asked_last.pop(key, None)
                 self._peek_at.pop(key, None)
 

@@ -79,8 +79,18 @@ class FetchSession:
                 )
             )
         request.topics = list(topics.values())
-        self._asked = dict(wanted)
-        return request, None if by_id else NAMES_UP_TO
+        self._asked = wanted
+        return request, self._max_version
+
+    def request_again(self) -> tuple[FetchRequest, int | None] | None:
+        """The next request if nothing is to be said that the last one has not said; None if there is no session."""
+        if self.epoch == 0:
+            return None
+        return FetchRequest(session_id=self.session_id, session_epoch=self.epoch), self._max_version
+
+    @property
+    def _max_version(self) -> int | None:
+        return None if self._by_id else NAMES_UP_TO
 
     def _forgotten(self, wanted: dict[TopicPartition, Wanted]) -> Iterator[ForgottenTopic]:
         """What the broker is to drop: what is not wanted any more, under the id by which it knows it (F12, trap 15)."""
@@ -114,7 +124,7 @@ class FetchSession:
             # A lost session is opened anew; any other error closes the old one first (F10).
             self.restart(keep_id=code != ErrorCode.FETCH_SESSION_ID_NOT_FOUND)
             return None
-        ids = {want.topic_id: tp.topic for tp, want in self._asked.items()}
+        ids = {want.topic_id: tp.topic for tp, want in self._asked.items()} if response.responses else {}
         data: dict[TopicPartition, PartitionData] = {}
         complete = True
         for topic in response.responses:
@@ -130,7 +140,7 @@ class FetchSession:
             if not complete:
                 self.restart(keep_id=False)  # also the empty answer of a throttling broker (F7)
                 return None
-            self._known = dict(self._asked)
+            self._known = self._asked
             self.session_id = response.session_id
             self.epoch = 1 if response.session_id else 0  # 0: the broker's cache is full; go on without (trap 16)
             return data
@@ -140,7 +150,7 @@ class FetchSession:
         if response.session_id == 0:
             self.restart(keep_id=False)
             return data
-        self._known = dict(self._asked)
+        self._known = self._asked
         self.epoch = 1 if self.epoch == 0x7FFFFFFF else self.epoch + 1
         return data
 
