@@ -160,7 +160,7 @@ class Commits:
     def commit(self, offsets: Offsets, *, retry: bool = True, explicit: bool = False) -> Flow[None]:
         """Commits; with `retry` until it succeeds or fails for good. `explicit`: what is committed is finished."""
         # A seek between now and the commit's turn has the last word, as one after it has.
-        tokens = {tp: self._partitions[tp].token for tp in offsets if tp in self._partitions}
+        tokens = {tp: self._partitions[tp].commit_token for tp in offsets if tp in self._partitions}
         return self._in_turn(self._commit(dict(offsets), tokens, retry, explicit))
 
     def _in_turn(self, flow: Flow[None]) -> Flow[None]:
@@ -269,7 +269,7 @@ class Commits:
         """What the coordinator has stored. A seek that came meanwhile has the last word."""
         for tp, offset in offsets.items():
             partition = self._partitions.get(tp)
-            if partition is not None and partition.token is tokens.get(tp):
+            if partition is not None and partition.commit_token is tokens.get(tp):
                 partition.confirmed = offset.offset
                 if partition.stored == offset:
                     partition.stored = None  # one that was stored meanwhile is due (lesson 9)

@@ -68,6 +68,8 @@ class Partition:
         self.phase = PartitionPhase.INITIALIZING
         self.paused = False
         self.token: object = object()
+        #: Stands for what has been committed since the last seek or reset that began anew: other commits are past.
+        self.commit_token: object = object()
         #: How often the program has sought.
         self.seeks = 0
         #: The position while nothing is buffered, -1 while there is none.
@@ -193,34 +195,42 @@ class Partition:
         self.preferred_replica = -1
         self.held_from = None
 
-    def begin_at(self, offset: int, epoch: int = -1) -> None:
-        """The position is `offset`: committed, found by a reset, or sought. `epoch`: of the record before, if known."""
+    def begin_at(self, offset: int, epoch: int = -1, *, anew: bool = True) -> None:
+        """The position is `offset`: committed, found by a reset, or sought. `epoch`: of the record before, if known.
+
+        Not `anew` if that is what was being looked for: what the program has committed or stored meanwhile holds.
+        """
         self.drop()
+        if anew:
+            self._forget_commits()
         self.offset = offset
         self.offset_epoch = epoch
-        self.floor = offset
+        self.floor = max(self.floor, offset)
         self.reset = None
-        self.confirmed = None
-        self.stored = None
         self._move(PartitionInput.OFFSET_KNOWN)
 
-    def begin_reset(self, policy: OffsetReset) -> None:
-        """The position is where `policy` says, once that is known (O7)."""
+    def begin_reset(self, policy: OffsetReset, *, anew: bool = True) -> None:
+        """The position is where `policy` says, once that is known (O7). For `anew` see `begin_at`."""
         self.drop()
-        self.offset = self.offset_epoch = self.floor = -1
+        if anew:
+            self._forget_commits()
+        self.offset = self.offset_epoch = -1
         self.reset = policy
-        self.confirmed = None
-        self.stored = None
         self._move(PartitionInput.RESET)
 
     def initialize(self) -> None:
         """The position is the committed offset, once that is known."""
         self.drop()
-        self.offset = self.offset_epoch = self.floor = -1
+        self._forget_commits()
+        self.offset = self.offset_epoch = -1
         self.reset = None
+        self._move(PartitionInput.INITIALIZE)
+
+    def _forget_commits(self) -> None:
+        self.commit_token = object()
+        self.floor = -1
         self.confirmed = None
         self.stored = None
-        self._move(PartitionInput.INITIALIZE)
 
     def validate(self) -> None:
         """Something is to be found out about the log before more is fetched. What is buffered is kept."""

@@ -155,8 +155,9 @@ class Positions:
             if found is None:
                 without.append(partition)
             else:
-                partition.begin_at(found.offset, -1 if found.leader_epoch is None else found.leader_epoch)
-                partition.confirmed = found.offset
+                partition.begin_at(found.offset, -1 if found.leader_epoch is None else found.leader_epoch, anew=False)
+                if partition.confirmed is None:  # else the program has committed while we asked (lesson 7)
+                    partition.confirmed = found.offset
                 self.stand_on(partition)
         self._without_commit(without)
 
@@ -170,7 +171,7 @@ class Positions:
         policy = self._client.config.auto_offset_reset
         if policy.kind != "none":
             for partition in partitions:
-                partition.begin_reset(policy)
+                partition.begin_reset(policy, anew=False)
             return
         if not partitions:
             return
@@ -205,7 +206,7 @@ class Positions:
                 self._rest(partition, outcome.passing.get(partition.tp))
             else:
                 log.info("%s: starting at offset %d (%s)", partition.tp, found.offset, partition.reset)
-                partition.begin_at(found.offset)
+                partition.begin_at(found.offset, anew=False)
 
     def _timestamp(self, policy: OffsetReset) -> int:
         if policy.kind == "earliest":
