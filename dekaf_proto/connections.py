@@ -244,7 +244,6 @@ class Connections(ABC):
 
     def _ready(self, node: Node, throttle_ms: int) -> None:
         node.move(NodeInput.NEGOTIATED)
-        node.failures = 0
         node.causes.clear()
         node.trying.clear()
         node.setup_deadline = None
@@ -322,7 +321,8 @@ class Connections(ABC):
             self._send(node, data)
 
     def _answered(self, node: Node, answer: Answer) -> None:
-        node.faults = 0
+        # Not before: a broker that ends every connection with the first request is not to be asked without a pause.
+        node.failures = node.faults = 0
         node.last_used = self.now
         pending = node.in_flight.pop(answer.correlation_id)
         if answer.version >= THROTTLED_SINCE.get(answer.response.API_KEY, 32767):

@@ -223,16 +223,19 @@ def test_the_back_off_doubles_with_jitter_up_to_a_limit() -> None:  # C2
     assert min(seen) < 0.045 < 0.055 < max(seen)  # they do not come back all at once
 
 
-def test_the_back_off_begins_anew_only_when_a_node_was_ready() -> None:  # C2
+def test_the_back_off_begins_anew_only_when_a_node_has_answered() -> None:  # C2, F24
     hand = Hand()
     backoffs(hand, 6)
-    for _ in range(2):  # connected, and then nothing: as bad as before
+    for ready in (False, False, True, True):  # connected, agreed on versions, and then nothing: as bad as before
         hand.ask()
-        hand.client.disconnected(hand.connect(ready=False), "", hand.now)
+        hand.client.disconnected(hand.connect(ready=ready), "", hand.now)
         assert hand.node().resting_until - hand.now == 1.0
         hand.after(1.0)
     hand.ask()
-    hand.client.disconnected(hand.connect(), "", hand.now)
+    conn = hand.connect()
+    hand.reply(conn, MetadataResponse())
+    hand.ask()
+    hand.client.disconnected(conn, "", hand.now)
     assert hand.node().resting_until - hand.now <= 0.06
 
 

@@ -33,7 +33,7 @@ from dekaf_proto.logs import RateLimited
 from dekaf_proto.messages.fetch import FetchRequest, FetchResponse, PartitionData
 from dekaf_proto.metadata import Metadata
 from dekaf_proto.node import NodeKey, Purpose
-from dekaf_proto.types import TopicPartition
+from dekaf_proto.types import TopicPartition, Uuid
 
 log = logging.getLogger("dekaf.fetcher")
 
@@ -48,10 +48,7 @@ class Asked(NamedTuple):
     offset: int
     leader: int
     leader_epoch: int
-
-
-def _asked(p: Partition) -> Asked:
-    return Asked(p.token, p.fetch_offset, p.leader, p.leader_epoch)
+    topic_id: Uuid
 
 
 class Fetcher:
@@ -160,7 +157,7 @@ class Fetcher:
                 continue
             if key in self._in_flight:
                 on_their_way[key] += 1
-                self._changed = self._changed or self._last[key][0].get(tp) != _asked(partition)
+                self._changed = self._changed or self._last[key][0].get(tp) != self._asked(partition)
             elif not self._client.is_available(key):
                 self._changed = True
             elif self._memory.has_room(partition):
@@ -192,6 +189,9 @@ class Fetcher:
             return True
         self._next_peek = peek_at if self._next_peek is None else min(peek_at, self._next_peek)
         return False
+
+    def _asked(self, p: Partition) -> Asked:
+        return Asked(p.token, p.fetch_offset, p.leader, p.leader_epoch, self._client.cluster.topic_id(p.tp.topic))
 
     def _is_fetchable(self, partition: Partition) -> bool:
         """F1, and that what is buffered leads on to something."""
@@ -226,9 +226,8 @@ class Fetcher:
         wanted = {}
         asked = {}
         for p in partitions:
-            topic_id = self._client.cluster.topic_id(p.tp.topic)
-            wanted[p.tp] = Wanted(topic_id, p.fetch_offset, p.leader_epoch, max_bytes)
-            asked[p.tp] = _asked(p)
+            what = asked[p.tp] = self._asked(p)
+            wanted[p.tp] = Wanted(what.topic_id, what.offset, what.leader_epoch, max_bytes)
         request, max_version = session.request(wanted)
         self._last[key] = (asked, limit, self._cluster_version)
         self._request(key, request, max_version, asked, limit, max_wait_ms)
@@ -278,7 +277,7 @@ class Fetcher:
         p = self._partitions.get(tp)
         if p is None or p.phase is not PartitionPhase.FETCHING:
             return None
-        return p if asked == _asked(p) else None
+        return p if asked == self._asked(p) else None
 
     def _failed(
         self, key: NodeKey, session: FetchSession, asked: dict[TopicPartition, Asked], error: Exception

@@ -14,7 +14,7 @@ ever, and no more requests and wake-ups a virtual second than `busy` allows.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from dekaf_proto.broker import Broker
@@ -49,7 +49,7 @@ class Setup:
         self,
         topics: Mapping[str, int] | None = None,
         *,
-        nodes: int = 1,
+        nodes: int | Sequence[int] = 1,
         seed: int = 0,
         release: str | None = None,
         api_versions: Mapping[ApiKey, VersionRange | None] | None = None,
