@@ -406,7 +406,7 @@ class Fetcher:
         else:
             self._rest(partition)
         self._warn.warning(
-            self._client.now, f"{partition.tp} {code.name}", "fetching %s at %d: %s", partition.tp, offset, code.name
+            self._client.now, f"fetch {code.name}", "fetching %s at %d: %s", partition.tp, offset, code.name
         )
 
     def _out_of_range(self, key: NodeKey, partition: Partition, offset: int) -> None:

@@ -17,7 +17,13 @@ from dekaf_proto.config import OffsetReset
 from dekaf_proto.consumer.commits import Commits
 from dekaf_proto.consumer.lookups import EARLIEST, LATEST, Lookups
 from dekaf_proto.consumer.partition import Partition, PartitionPhase
-from dekaf_proto.errors import KafkaError, LogTruncationError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from dekaf_proto.errors import (
+    BrokerError,
+    KafkaError,
+    LogTruncationError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
 from dekaf_proto.messages.offset_for_leader_epoch import EpochEndOffset
 from dekaf_proto.metadata import Metadata
 from dekaf_proto.operation import Flow
@@ -92,7 +98,8 @@ class Positions:
     def _rest(self, partition: Partition, error: KafkaError | None) -> None:
         partition.rest(self._client.now + self._client.backoff(partition.failures + 1))
         if error is not None:
-            self._client.warn.warning(self._client.now, f"{partition.tp}", "%s: %s", partition.tp, error)
+            # One line for all that are held up by the same.
+            self._client.warn.warning(self._client.now, f"position {_kind(error)}", "%s: %s", partition.tp, error)
 
     # ------------------------------------------------------------------------------------------------- a new leader
 
@@ -265,3 +272,7 @@ class Positions:
             and partition.token is token
             and partition.phase is phase
         ]
+
+
+def _kind(error: KafkaError) -> str:
+    return error.name if isinstance(error, BrokerError) else type(error).__name__
