@@ -271,6 +271,19 @@ def test_a_time_out_in_a_call_asks_why(nested: bool) -> None:
         operation.result()
 
 
+@pytest.mark.parametrize("why", [None, ConnectionLostError("broker 4")])
+def test_a_time_out_while_waiting_for_another(why: Exception | None) -> None:
+    bench = Bench()
+
+    def flow(because: Any) -> Flow[None]:
+        yield Wait(lambda: False, because=because)
+
+    told, silent = bench.start(flow(lambda: why), 1.0), bench.start(flow(None), 1.0)
+    bench.at(1.0)
+    assert str(told.error) == "op did not finish in 1 s" + (": broker 4 is not reachable" if why else "")
+    assert str(silent.error) == "op did not finish in 1 s"
+
+
 def test_a_time_out_without_a_reason() -> None:
     bench = Bench()
     operation = bench.start(bench.sleep(9.0), 1.0)

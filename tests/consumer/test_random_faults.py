@@ -90,10 +90,11 @@ class Simulation:
         self.tps = [TopicPartition("t", n) for n in range(len(self.broker.cluster.topics["t"].partitions))]
         self.tps += [TopicPartition("u", n) for n in range(len(self.broker.cluster.topics["u"].partitions))]
         self.run: FetchedRecords[Any, Any] | None = None
-        #: The offset that the program must be given next, and below which it has finished everything.
+        #: The offset that the program must be given next.
         self.expected = dict.fromkeys(self.tps, 0)
-        self.finished = dict.fromkeys(self.tps, 0)
-        #: The highest that could rightly be committed, seeks back included.
+        #: Partitions that were assigned anew: they begin at a committed offset, the program need not know which.
+        self.anew: set[TopicPartition] = set()
+        #: The highest that could rightly be committed, whatever was sought since.
         self.committable = dict.fromkeys(self.tps, 0)
         self.operations: list[tuple[Operation[Any], float]] = []
         self.faults: list[Fault] = []
@@ -129,6 +130,10 @@ class Simulation:
                 self.run = None
                 continue
             tp = record.topic_partition
+            if tp in self.anew:
+                self.anew.discard(tp)
+                assert record.offset <= self.committable[tp], f"{tp}: records before {record.offset} are lost"
+                self.expected[tp] = record.offset
             assert record.offset == self.expected[tp], f"{tp}: {record.offset} instead of {self.expected[tp]}"
             assert record.value == f"{tp}@{record.offset}".encode()
             self.expected[tp] += 1
@@ -137,8 +142,8 @@ class Simulation:
 
     def finish_all(self) -> None:
         for tp in self.tps:
-            self.finished[tp] = self.expected[tp]
-            self.committable[tp] = max(self.committable[tp], self.finished[tp])
+            if tp not in self.anew:
+                self.committable[tp] = max(self.committable[tp], self.expected[tp])
 
     # ----------------------------------------------------------------------------------------------- what is going on
 
@@ -151,11 +156,20 @@ class Simulation:
     def program(self) -> None:
         """Something that a program does besides reading."""
         consumer, now, tp = self.consumer, self.network.now, self.random.choice(self.tps)
-        what = self.random.randrange(9)
-        if what == 0:
+        what = self.random.randrange(10)
+        if what == 9:
+            if self.random.random() < 0.5:
+                consumer.incremental_unassign(tp, now)
+                consumer.incremental_assign([tp], now)
+            else:
+                consumer.assign([other for other in self.tps if other != tp], now)
+                consumer.assign(self.tps, now)
+            self.anew.add(tp)
+        elif what == 0:
             offset = self.random.randint(0, self.expected[tp])
             consumer.seek(tp, offset, now)
-            self.expected[tp] = self.finished[tp] = offset
+            self.expected[tp] = offset
+            self.anew.discard(tp)
         elif what == 1:
             consumer.pause(tp, now)
         elif what == 2:
@@ -284,11 +298,16 @@ class Simulation:
 
     def all_read(self) -> bool:
         self.take(1000)
-        return all(self.consumer.lag(tp) == 0 and self.expected[tp] == self.broker.end_offset(*tp) for tp in self.tps)
+        ends = {tp: self.broker.end_offset(*tp) for tp in self.tps}
+        assert all(self.expected[tp] == ends[tp] for tp in self.tps if tp not in self.anew and self.is_at(tp, ends[tp]))
+        return all(self.is_at(tp, ends[tp]) for tp in self.tps)
+
+    def is_at(self, tp: TopicPartition, end: int) -> bool:
+        return self.consumer.lag(tp) == 0 and self.consumer.position(tp) == end
 
     def all_committed(self) -> bool:
         found = self.broker.committed("g")
-        return all(tp in found and found[tp].offset == self.expected[tp] for tp in self.tps)
+        return all(tp in found and found[tp].offset == self.broker.end_offset(*tp) for tp in self.tps)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
