@@ -106,22 +106,26 @@ def reading_and_writing(cluster: KafkaCluster, topic: str, **options: object) ->
             readers.append(reader)
             reader.run()
 
+    def all_read(more: int) -> None:
+        """Until each reader has that many records more."""
+        wanted = [(reader, reader.count + more) for reader in readers]
+
+        def enough() -> bool:
+            for future in futures:
+                if future.done():
+                    future.result()  # raises, if it ended before its time
+            return len(readers) == len(DRIVERS) and all(reader.count > count for reader, count in wanted)
+
+        wait_until("all to read on", enough, LONG)
+
     with ThreadPoolExecutor() as threads:
         writer.start()
         try:
             futures += [threads.submit(read, driver) for driver in DRIVERS]
-            wait_until("records", lambda: len(readers) == len(DRIVERS) and all(r.count > 500 for r in readers), LONG)
+            all_read(0)
+            all_read(500)
             yield readers
-            # Whatever it was, all goes on after it.
-            counts = [reader.count for reader in readers]
-            wait_until(
-                "more records",
-                lambda: (
-                    all(f.done() for f in futures)
-                    or all(r.count > count + 500 for r, count in zip(readers, counts, strict=True))
-                ),
-                LONG,
-            )
+            all_read(500)  # whatever it was, all goes on after it
         finally:
             writer.end()
         for future in futures:
