@@ -59,13 +59,13 @@ class Memory:
 
     @property
     def _least(self) -> int:
-        return min(LEAST_ASK, self.part)
+        return min(LEAST_ASK, self.part // PARTS)
 
     @property
     def ask(self) -> int:
         """How much to ask for of a partition: the same for all and always, for a fetch session's sake."""
         share = self.share
-        return max(1, min(self._most_of_one, max(share - share // 4, self._least)))
+        return max(1, min(self._most_of_one, self.part, max(share - share // 4, self._least)))
 
     def has_room(self, partition: Partition) -> bool:
         """Whether a partition may be asked for more: all of that fits into its share, or it has next to nothing."""
