@@ -1,15 +1,7 @@
 """`Consumer`: what a trio program uses.
 
-Every call goes straight to the engine and then has the pump carry out what follows from it. What takes time is awaited.
-Records are decoded in the program's task, one by one as it asks, out of the *run* in hand that the engine gave out.
-
-Rules:
-- The run in hand belongs to the consumer, not to a generator: after a `break`, a new `async for` goes on with it.
-- A checkpoint comes before records are taken, never between taking them and handing them out: a cancel loses none. What
-  the program had in hand is finished before that checkpoint, since it has asked for more.
-- `async for` has a checkpoint at its start, in every wait for records, and about each millisecond in between: it takes
-  records in slices that last about that long, and looks at the clock after each. No other Python runs for each record.
-- Two tasks may use a consumer, but only one of them at a time reads from it.
+Every call goes straight to the engine and then has the pump carry out what follows from it; what takes time is awaited.
+Two tasks may use a consumer, but only one of them at a time reads from it (see `_reading`).
 
 Everything about Kafka is in the engine.
 """
@@ -18,14 +10,11 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
-from itertools import islice
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
 import trio
 
@@ -33,16 +22,14 @@ from dekaf_proto import consumer as engine
 from dekaf_proto.config import ConsumerConfig
 from dekaf_proto.consumer.arguments import CommitTarget, Partitions, SeekTarget, Time
 from dekaf_proto.consumer.batch import Batch
-from dekaf_proto.consumer.generic import FetchedRecords
-from dekaf_proto.consumer.handout import Bound
 from dekaf_proto.consumer.metrics import ConsumerMetrics
-from dekaf_proto.errors import ConcurrentUseError, ConfigurationError, LocalProtocolError
-from dekaf_proto.events import EndOfPartition, Failed
+from dekaf_proto.errors import ConfigurationError
 from dekaf_proto.operation import Operation
 from dekaf_proto.records import Record
 from dekaf_proto.types import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 from dekaf_trio._network import Network
 from dekaf_trio._pump import Pump
+from dekaf_trio._reading import Batches, Reader
 
 if TYPE_CHECKING:
     from typing_extensions import Self, TypeVar as TypeVarWithDefault, Unpack
@@ -63,10 +50,6 @@ R = TypeVar("R")
 OnDone = Callable[[Mapping[TopicPartition, OffsetAndMetadata], "Exception | None"], object]
 #: One partition, several, or None for all that are assigned.
 Some = TopicPartition | Iterable[TopicPartition] | None
-
-#: How long `async for` may go on without a checkpoint, in seconds of the real clock, and the records of a slice.
-BUSY: Final = 0.001
-LARGEST_SLICE: Final = 256
 
 
 class Consumer(Generic[K, V]):
@@ -121,13 +104,9 @@ class Consumer(Generic[K, V]):
         self._name: Final = f"Consumer({servers!r}, group_id={config.group_id!r})"
         self._engine: Final[engine.Consumer[K, V]] = engine.Consumer(config, seed=int.from_bytes(os.urandom(8), "big"))
         self._pump: Final = Pump(self._engine, network or Network(), self._name)
-        self._nursery: AbstractAsyncContextManager[trio.Nursery] | None = None
-        self._closed = False
-        #: What the program reads, and up to where.
-        self._run: FetchedRecords[K, V] | None = None
-        self._bound: Bound | None = None
-        #: The readings under way, the first one first, and their tasks.
-        self._readings: Final[dict[object, trio.lowlevel.Task]] = {}
+        self._call: Final = self._pump.call
+        self._operate: Final = self._pump.operate
+        self._reader: Final = Reader(self._engine, self._pump, self._report)
         #: The commits whose callbacks are still to be called, in order.
         self._reports: Final[deque[tuple[Operation[None], Callable[[], object]]]] = deque()
         self._reporting = False
@@ -139,12 +118,8 @@ class Consumer(Generic[K, V]):
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> Self:
-        if self._nursery is not None:
-            raise LocalProtocolError(f"{self._name} can't be entered again")
-        self._nursery = trio.open_nursery()
-        tasks = await self._nursery.__aenter__()
-        tasks.start_soon(self._pump.run, name=f"dekaf: {self._name}")
-        self._engine.set_unix_offset(time.time() - trio.current_time(), trio.current_time())
+        await self._pump.enter()
+        self._call(lambda now: self._engine.set_unix_offset(time.time() - now, now))
         self._call(lambda now: self._engine.incremental_assign([], now))  # it begins to look for the brokers
         return self
 
@@ -152,19 +127,14 @@ class Consumer(Generic[K, V]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._nursery is not None
-        self._closed = True
+        self._reader.closed = True
         try:
-            await self._pump.close(self.config.close_timeout_ms / 1000, shield=True)
+            await self._pump.leave(self.config.close_timeout_ms / 1000)
             self._report_all()
         except Exception:
             if error is None:
                 raise
             log.exception("%s, closed because of an error, met another one", self._name)
-        finally:
-            self._pump.stop()
-            # It is told of no error: the nursery would make a group of it, while Python raises it again as it is.
-            await self._nursery.__aexit__(None, None, None)
 
     async def close(self) -> None:
         """Commits what is finished (if `enable_auto_commit`), says goodbye and closes everything, in bounded time.
@@ -174,8 +144,8 @@ class Consumer(Generic[K, V]):
         of theirs is raised at the end. Closing again does nothing. If this is cancelled, it goes on closing, and the
         end of the `async with` waits for it.
         """
-        if self._nursery is not None:
-            self._closed = True
+        if self._pump.entered:
+            self._reader.closed = True
             await self._pump.close(self.config.close_timeout_ms / 1000)
             self._report_all()
 
@@ -187,7 +157,7 @@ class Consumer(Generic[K, V]):
 
     def __aiter__(self) -> AsyncIterator[Record[K, V]]:
         """Record after record, without an end. Asking for the next one finishes the one before."""
-        return _without_hooks(self._iterate(None))
+        return self._reader.records(None)
 
     def records(self, *, until_end: bool = False) -> AsyncIterator[Record[K, V]]:
         """The same; with `until_end` only up to the end of each partition.
@@ -195,7 +165,7 @@ class Consumer(Generic[K, V]):
         The ends are those at this call; for a partition that is assigned later, at its assignment. With
         `isolation_level="read_committed"` they are the last stable offsets. A paused partition is not waited for.
         """
-        return _without_hooks(self._iterate(self._call(lambda now: self._engine.until_end(now)) if until_end else None))
+        return self._reader.records(self._call(lambda now: self._engine.until_end(now)) if until_end else None)
 
     async def poll(self, max_records: int | None = None) -> Batch[K, V]:
         """At most `max_records` (by default `max_poll_records`) as soon as there are any.
@@ -203,7 +173,7 @@ class Consumer(Generic[K, V]):
         Asking for the next batch finishes this one whole. Raises what went wrong, once, and a record's
         CorruptRecordError or DeserializationError again and again until a seek.
         """
-        return await self._gather(_count(max_records, self.config.max_poll_records), 0.0)
+        return await self._reader.batch(_count(max_records, self.config.max_poll_records), 0.0)
 
     def batches(self, max_records: int | None = None, max_wait: float = 0.0) -> AsyncIterator[Batch[K, V]]:
         """Batches as from `poll`, without an end and never an empty one.
@@ -212,89 +182,7 @@ class Consumer(Generic[K, V]):
         """
         if not max_wait >= 0:
             raise ValueError(f"a time in seconds can't be {max_wait!r}")
-        return _Batches(self, _count(max_records, self.config.max_poll_records), max_wait)
-
-    @trio.lowlevel.enable_ki_protection
-    async def _iterate(self, ends: Operation[Bound] | None) -> AsyncGenerator[Record[K, V], None]:
-        yield cast("Record[K, V]", None)  # not for the program: see _without_hooks
-        with self._reading():
-            await self._pause()
-            bound: Bound | None = None
-            if ends is not None:
-                bound = await self._pump.result(ends)
-            clock = time.perf_counter
-            last_checkpoint = clock()
-            size = 1
-            while not self._closed:  # else the loop's body has closed it
-                run = self._run
-                if run is None or self._bound is not bound:
-                    if not await self._ask(bound):
-                        return
-                    continue
-                record = None
-                started = clock()
-                for record in islice(run, size):
-                    yield record
-                if record is None and self._run is run:
-                    self._run = None
-                now = clock()
-                if now - started > BUSY:
-                    size = max(1, size // 2)
-                elif now - started < BUSY / 2:
-                    size = min(LARGEST_SLICE, size * 2)
-                if now - last_checkpoint > BUSY:
-                    await self._pause()
-                    last_checkpoint = clock()
-
-    @trio.lowlevel.enable_ki_protection
-    async def _gather(self, limit: int, linger: float) -> Batch[K, V]:
-        with self._reading():
-            await self._pause()
-            while True:
-                if self._run is None or linger:
-                    await self._ask(None, linger, limit)
-                run = self._run
-                if run is not None and (batch := Batch(run.take(limit))):
-                    return batch
-                self._run = None
-
-    async def _ask(self, bound: Bound | None, linger: float = 0.0, records: int = 1) -> bool:
-        """Gets the next run, which is in `_run` then. False at the end of `bound`."""
-        self._run = None
-        if linger:  # nothing is taken before all waits are over
-            await self._operate(lambda now: self._engine.wait(now, None, bound))
-            await self._operate(lambda now: self._engine.wait(now, linger, bound, records=records))
-        while True:
-            output = self._call(lambda now: self._engine.poll(now, bound))
-            if isinstance(output, FetchedRecords):
-                self._run, self._bound = output, bound
-                return True
-            elif isinstance(output, Failed):
-                raise output.error.with_traceback(None)
-            elif isinstance(output, EndOfPartition):
-                return False
-            await self._operate(lambda now: self._engine.wait(now, None, bound))
-            self._report()
-
-    async def _pause(self) -> None:
-        """A checkpoint. The program has asked for more by now: what it has in hand is done."""
-        if self._run is not None:
-            self._run.finish()
-        await trio.lowlevel.checkpoint()
-        self._report()
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Keeps other tasks from reading."""
-        key, task = object(), trio.lowlevel.current_task()
-        holder = next(iter(self._readings.values()), task)
-        if holder is not task:
-            raise ConcurrentUseError(f"{self!r} is being read by another task, {holder.name}")
-        self._readings[key] = task
-        try:
-            yield
-        finally:
-            del self._readings[key]
+        return Batches(self._reader, _count(max_records, self.config.max_poll_records), max_wait)
 
     # ---------------------------------------------------------------------------------------------------- assignment
 
@@ -446,23 +334,6 @@ class Consumer(Generic[K, V]):
 
     # -------------------------------------------------------------------------------------------------------- within
 
-    @trio.lowlevel.enable_ki_protection
-    def _call(self, action: Callable[[float], R]) -> R:
-        """Calls the engine."""
-        if self._nursery is None:
-            raise LocalProtocolError(f"{self._name} is to be used in an `async with` block")
-        self._pump.check()
-        try:
-            return action(trio.current_time())
-        finally:
-            self._pump.settle()
-
-    @trio.lowlevel.enable_ki_protection
-    async def _operate(self, start: Callable[[float], Operation[R]]) -> R:
-        """Starts an operation and waits for its result."""
-        await trio.lowlevel.checkpoint_if_cancelled()
-        return await self._pump.result(self._call(start))
-
     def _report(self) -> None:
         """Calls the callbacks that are due, unless that is where the program calls from."""
         if self._reporting:
@@ -486,34 +357,6 @@ class Consumer(Generic[K, V]):
                 first = first or error
         if first is not None:
             raise first
-
-
-class _Batches(AsyncIterator[Batch[K, V]]):
-    """What `batches` gives: no generator, so there is nothing to clean up after a `break`."""
-
-    def __init__(self, consumer: Consumer[K, V], limit: int, max_wait: float) -> None:
-        self._consumer = consumer
-        self._limit = limit
-        self._max_wait = max_wait
-
-    async def __anext__(self) -> Batch[K, V]:
-        if self._consumer._closed:  # by the loop's body
-            raise StopAsyncIteration
-        return await self._consumer._gather(self._limit, self._max_wait)
-
-
-def _without_hooks(generator: AsyncGenerator[R, None]) -> AsyncIterator[R]:
-    """Takes a generator over its first `yield` while trio's hooks are out, which would warn about each one that a
-    `break` leaves behind. Ours have nothing to await at their end: without hooks, Python just closes them."""
-    hooks = sys.get_asyncgen_hooks()
-    sys.set_asyncgen_hooks(None, None)
-    try:
-        generator.__anext__().__await__().__next__()
-    except StopIteration:
-        pass
-    finally:
-        sys.set_asyncgen_hooks(*hooks)
-    return generator
 
 
 def _count(max_records: int | None, default: int) -> int:

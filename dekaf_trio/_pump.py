@@ -6,7 +6,7 @@
                    └─ a name that is being looked up ...
 
 Everything is in one thread, and nothing of the engine runs across a checkpoint: no locks. A user's task calls the
-engine itself, then `settle`, which carries out the effects, sets the alarm and wakes who waits.
+engine itself, through `call` or `operate`; then `settle` carries out the effects, sets the alarm and wakes who waits.
 
 Rules:
 - Only the writer writes. A call that is cancelled has queued its bytes or has not; it never tears a frame.
@@ -23,12 +23,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from math import inf
 from typing import Any, Final, Protocol, TypeVar
 
 import trio
 
-from dekaf_proto.errors import InternalError
+from dekaf_proto.errors import InternalError, LocalProtocolError
 from dekaf_proto.events import Address, Connect, Disconnect, Effect, Resolve, Send
 from dekaf_proto.operation import Operation
 from dekaf_trio._network import Network
@@ -94,7 +95,7 @@ class _Connection:
 
 
 class Pump:
-    """The tasks of one `engine`, called `name` in logs. `run` is to be started in a nursery, once."""
+    """The tasks of one `engine`, called `name` in logs. They run from `enter` to `leave`, which one task calls."""
 
     def __init__(self, engine: Engine, network: Network, name: str) -> None:
         self._engine: Final = engine
@@ -107,20 +108,86 @@ class Pump:
         self._tasks: trio.Nursery | None = None
         self._lookups: trio.Nursery | None = None
         self._alarm = trio.CancelScope()
+        #: The user's, in whose task it was opened.
+        self._nursery: AbstractAsyncContextManager[trio.Nursery] | None = None
         self._reads = 0
         self._crash: Exception | None = None
 
     # ------------------------------------------------------------------------------------------ for the user's tasks
 
-    def check(self) -> None:
-        """Raises if there is no use in calling the engine."""
+    @property
+    def entered(self) -> bool:
+        """Whether `enter` was called."""
+        return self._nursery is not None
+
+    @trio.lowlevel.enable_ki_protection
+    async def enter(self) -> None:
+        """Starts the tasks."""
+        if self._nursery is not None:
+            raise LocalProtocolError(f"{self._name} can't be entered again")
+        self._nursery = trio.open_nursery()
+        nursery = await self._nursery.__aenter__()
+        nursery.start_soon(self._run, name=f"dekaf: {self._name}")
+
+    @trio.lowlevel.enable_ki_protection
+    async def leave(self, seconds: float) -> None:
+        """Closes the engine, which has `seconds` for that, whatever is cancelled; all tasks have ended then."""
+        assert self._nursery is not None
+        try:
+            with trio.CancelScope(shield=True):
+                await self.close(seconds)
+        finally:
+            self._scope.cancel()
+            # It is told of no error: the nursery would make a group of it, while Python raises it again as it is.
+            await self._nursery.__aexit__(None, None, None)
+
+    async def close(self, seconds: float) -> None:
+        """Closes the engine, which has `seconds` for that. Cancelled, it goes on closing in the background."""
+        with trio.move_on_after(seconds + GRACE) as scope:
+            operation = self._engine.close(trio.current_time())
+            self._settle()
+            await self._wait(operation)
+            await self._ended.wait()
+        if scope.cancelled_caught:
+            log.error("%s did not close in %g s", self._name, seconds)
+
+    @trio.lowlevel.enable_ki_protection
+    def call(self, action: Callable[[float], T]) -> T:
+        """Calls the engine: `action` is given the time."""
+        if self._nursery is None:
+            raise LocalProtocolError(f"{self._name} is to be used in an `async with` block")
+        self._check()
+        try:
+            return action(trio.current_time())
+        finally:
+            self._settle()
+
+    @trio.lowlevel.enable_ki_protection
+    async def operate(self, start: Callable[[float], Operation[T]]) -> T:
+        """Starts an operation and waits for its result. If the wait is cancelled, so is the operation."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return await self.result(self.call(start))
+
+    @trio.lowlevel.enable_ki_protection
+    async def result(self, operation: Operation[T]) -> T:
+        """The same for one that was started before."""
+        try:
+            await self._wait(operation)
+        except BaseException:
+            if self._crash is None:
+                operation.cancel()
+                self._settle()
+            raise
+        return operation.result()
+
+    def _check(self) -> None:
         if self._crash is not None:
             message = f"the I/O of {self._name} has crashed; this is a bug in dekaf: {self._crash!r}"
             raise InternalError(message) from self._crash
 
-    def settle(self) -> None:
+    def _settle(self) -> None:
         """Does what has to be done after each input or call of the engine."""
-        if self._tasks is None or self._crash is not None:  # not yet running, and `run` begins with this; or no longer
+        if self._tasks is None or self._crash is not None:  # not yet running, and `_run` begins with this; or no longer
             return
         for effect in self._engine.effects():
             self._carry_out(effect, self._tasks)
@@ -130,33 +197,8 @@ class Pump:
             if operation.done:
                 event.set()
 
-    async def result(self, operation: Operation[T]) -> T:
-        """The outcome of an operation of the engine. If the wait is cancelled, so is the operation."""
-        try:
-            await self._wait(operation)
-        except BaseException:
-            if self._crash is None:
-                operation.cancel()
-                self.settle()
-            raise
-        return operation.result()
-
-    async def close(self, seconds: float, *, shield: bool = False) -> None:
-        """Closes the engine, which has `seconds` for that. Cancelled, it goes on closing in the background."""
-        with trio.CancelScope(shield=shield, deadline=trio.current_time() + seconds + GRACE) as scope:
-            operation = self._engine.close(trio.current_time())
-            self.settle()
-            await self._wait(operation)
-            await self._ended.wait()
-        if scope.cancelled_caught:
-            log.error("%s did not close in %g s", self._name, seconds)
-
-    def stop(self) -> None:
-        """Ends all tasks, whatever they do."""
-        self._scope.cancel()
-
     async def _wait(self, operation: Operation[T]) -> None:
-        self.check()
+        self._check()
         if operation.done:
             await trio.lowlevel.cancel_shielded_checkpoint()  # it has happened: too late to be cancelled
             return
@@ -165,12 +207,12 @@ class Pump:
             await event.wait()
         finally:
             del self._waiting[operation]
-        self.check()
+        self._check()
 
     # ------------------------------------------------------------------------------------------------------ the tasks
 
     @trio.lowlevel.enable_ki_protection
-    async def run(self) -> None:
+    async def _run(self) -> None:
         """Runs until the engine is closed and its connections are."""
         try:
             with self._scope:
@@ -196,13 +238,13 @@ class Pump:
 
     def _tell(self, function: Callable[..., None], *args: object) -> None:
         function(*args, trio.current_time())
-        self.settle()
+        self._settle()
 
     async def _keep_time(self) -> None:
-        self.settle()
+        self._settle()
         while not self._engine.closed:
             with trio.CancelScope() as self._alarm:
-                self.settle()
+                self._settle()
                 await trio.sleep_forever()
             deadline = self._engine.next_deadline()
             late = 0.0 if deadline is None else trio.current_time() - deadline

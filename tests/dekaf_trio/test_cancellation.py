@@ -15,7 +15,7 @@ from dekaf_trio import Consumer
 from tests.dekaf_trio.memory import T0, T1, MemoryKafka, run
 
 Body = Callable[["Consumer[object, object]", list[str]], Awaitable[None]]
-COUNT = 40
+COUNT = 16
 
 
 class CancelAt(trio.abc.Instrument):
@@ -90,7 +90,7 @@ def test_at_every_checkpoint_in_turn(body: Body) -> None:
     for steps in range(1000):
         if not run(lambda kafka, steps=steps: main(kafka, steps)):  # type: ignore[misc]
             break  # it was the deadline
-    assert 20 < steps < 999
+    assert 10 < steps < 999
 
 
 @pytest.mark.parametrize("kind", ["for", "poll", "batches"])

@@ -196,7 +196,7 @@ def test_batches() -> None:
 def test_batches_that_wait_for_more() -> None:
     async def main(kafka: MemoryKafka) -> None:
         async def produce() -> None:
-            await trio.sleep(100)
+            await trio.sleep(5)
             for value in "abcdef":
                 kafka.append(value)
                 await trio.sleep(1)
@@ -209,7 +209,7 @@ def test_batches_that_wait_for_more() -> None:
                 found.append((len(batch), round(trio.current_time())))
                 if len(found) == 2:
                     break
-            assert found == [(4, 103), (2, 114)]
+            assert found == [(4, 8), (2, 19)]
 
     run(main)
 

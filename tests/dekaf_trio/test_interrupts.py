@@ -67,7 +67,8 @@ def test_at_many_points(start: int) -> None:
         try:
             with interrupt:
                 async with kafka.consumer(group_id="g") as consumer:
-                    await use(consumer, finished)
+                    with trio.fail_after(60):
+                        await use(consumer, finished)
             await trio.sleep(1)  # it may come that late
         except KeyboardInterrupt:
             caught = True

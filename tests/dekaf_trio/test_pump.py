@@ -14,9 +14,9 @@ from dekaf_proto.errors import InternalError, KafkaTimeoutError
 from dekaf_proto.events import Address, Connect
 from dekaf_proto.messages import ApiKey, MetadataRequest
 from dekaf_proto.operation import Operation
-from dekaf_trio import _consumer
-from dekaf_trio._consumer import BUSY, LARGEST_SLICE
+from dekaf_trio import _reading
 from dekaf_trio._pump import FLUSH, _text
+from dekaf_trio._reading import BUSY, LARGEST_SLICE
 from tests.dekaf_trio.memory import T0, T1, MemoryKafka, run
 
 # ------------------------------------------------------------------------------------------------- broken connections
@@ -153,7 +153,7 @@ def test_what_was_sent_before_a_connection_is_closed_is_written() -> None:
             before = len(kafka.broker.requests)
             client.request(client._by_handle[conn].key, MetadataRequest(topics=[]), lambda response, error: None)
             client.disconnect(client._by_handle[conn].key, "on purpose")
-            consumer._pump.settle()
+            consumer._pump._settle()
             assert connection.closing
             await trio.testing.wait_all_tasks_blocked()
             apis = [received.header.request_api_key for received in list(kafka.broker.requests)[before:]]
@@ -201,7 +201,7 @@ def test_a_busy_reader_lets_others_run(monkeypatch: pytest.MonkeyPatch) -> None:
 
         time = staticmethod(time.time)
 
-    monkeypatch.setattr(_consumer, "time", Clock)
+    monkeypatch.setattr(_reading, "time", Clock)
 
     async def main(kafka: MemoryKafka) -> None:
         kafka.append(*["x"] * 20_000)
@@ -237,7 +237,7 @@ def test_a_slow_body_has_a_checkpoint_for_each_record(monkeypatch: pytest.Monkey
         perf_counter = staticmethod(lambda: Clock.now)
         time = staticmethod(time.time)
 
-    monkeypatch.setattr(_consumer, "time", Clock)
+    monkeypatch.setattr(_reading, "time", Clock)
 
     async def main(kafka: MemoryKafka) -> None:
         kafka.append(*["x"] * 1000)
