@@ -118,9 +118,11 @@ class Consumer(Generic[K, V]):
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> Self:
+        if not self._pump.entered:
+            now = trio.current_time()
+            self._engine.set_unix_offset(time.time() - now, now)
+            self._engine.incremental_assign([], now)  # it begins to look for the brokers
         await self._pump.enter()
-        self._call(lambda now: self._engine.set_unix_offset(time.time() - now, now))
-        self._call(lambda now: self._engine.incremental_assign([], now))  # it begins to look for the brokers
         return self
 
     @trio.lowlevel.enable_ki_protection

@@ -143,6 +143,7 @@ class Pump:
 
     async def close(self, seconds: float) -> None:
         """Closes the engine, which has `seconds` for that. Cancelled, it goes on closing in the background."""
+        self._check()
         with trio.move_on_after(seconds + GRACE) as scope:
             operation = self._engine.close(trio.current_time())
             self._settle()
@@ -241,7 +242,6 @@ class Pump:
         self._settle()
 
     async def _keep_time(self) -> None:
-        self._settle()
         while not self._engine.closed:
             with trio.CancelScope() as self._alarm:
                 self._settle()
