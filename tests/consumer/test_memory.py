@@ -242,8 +242,15 @@ def test_no_broker_is_left_out() -> None:
             started = setup.now
             assert setup.values(1) == [f"{partition}"]
             assert setup.now - started < 0.1
+
+
+def test_no_broker_waits_for_the_end_of_another_ones_fetch() -> None:
+    setup = Setup({"t": 60}, nodes=6, fetch_max_buffered_bytes=160_000, busy=2_000)
     setup.append("x")
+    setup.assign({T0: 0})
     setup.next()  # in hand: the application does not wait
+    setup.run_for(3)
+    setup.consumer.incremental_assign(all_of(60), setup.now)
     setup.run_for(3)
     assert len(setup.consumer._fetcher._in_flight) == 6
     assert use(setup) <= 160_000
