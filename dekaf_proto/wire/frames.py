@@ -124,11 +124,13 @@ def encode_request(request: Request[S], version: int, correlation_id: int, clien
     return _framed(encode(header, 2 if cls.VERSIONS.is_flexible(version) else 1), body)
 
 
-def decode_request(frame: bytes) -> tuple[RequestHeader, Request[Response]]:
+def decode_request(frame: Buffer) -> tuple[RequestHeader, Request[Response]]:
     """What a client sent, from a frame without its size.
 
     Raises DecodeError, and UnsupportedVersionError for an API or version that this package does not have.
     """
+    if not isinstance(frame, bytes):
+        frame = bytes(frame)
     if len(frame) < _REQUEST_START.size:
         raise DecodeError("RequestHeader", "", f"needs {_REQUEST_START.size} bytes, {len(frame)} left")
     api_key, version, _ = _REQUEST_START.unpack_from(frame)
@@ -150,12 +152,14 @@ def encode_response(response: Response, version: int, correlation_id: int) -> by
     return _framed(encode(ResponseHeader(correlation_id), response_header_version(cls, version)), body)
 
 
-def decode_response(cls: type[S], version: int, frame: bytes) -> tuple[int, S]:
+def decode_response(cls: type[S], version: int, frame: Buffer) -> tuple[int, S]:
     """The correlation id and the response to a request that was sent in `version`, from a frame without its size.
 
     A broker that does not know the version of an ApiVersions request answers in version 0: so an ApiVersionsResponse
     with error 35 is read as that (W21). Raises DecodeError.
     """
+    if not isinstance(frame, bytes):
+        frame = bytes(frame)
     reader = Reader(frame)
     header = decode_part(ResponseHeader, response_header_version(cls, version), reader)
     if cls.API_KEY == API_VERSIONS and frame[4:6] == _UNSUPPORTED:

@@ -381,3 +381,13 @@ def test_a_response_in_a_version_that_does_not_exist() -> None:
 def test_requests_know_their_responses() -> None:
     assert response_class(FetchRequest) is FetchResponse
     assert response_class(ApiVersionsRequest) is ApiVersionsResponse
+
+
+@pytest.mark.parametrize("buffer", [bytes, bytearray, memoryview])
+def test_frames_in_any_buffer(buffer: type[bytes]) -> None:
+    frame = buffer(encode_request(ApiVersionsRequest(), 3, 7, "me")[4:])
+    assert decode_request(frame)[0].correlation_id == 7
+    with pytest.raises(DecodeError):
+        decode_request(frame[:-1])
+    answer = buffer(encode_response(ApiVersionsResponse(error_code=35), 0, 8)[4:])
+    assert decode_response(ApiVersionsResponse, 3, answer) == (8, ApiVersionsResponse(error_code=35))
