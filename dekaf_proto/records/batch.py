@@ -285,7 +285,7 @@ class RecordBatch:
             self._last_offset_delta,
             self._base_timestamp,
             self._max_timestamp if self._attributes & LOG_APPEND_TIME_BIT else None,
-            start,
+            min(max(start, 0), self.next_offset),  # so that it fits a machine integer
             key,
             value,
             self._checked,

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
         @property
         def next_offset(self) -> int:
-            """`offset + 1`: the offset to commit when this record is done, and the one to seek to to leave it out."""
+            """`offset + 1`: the offset to commit when this record is done, and to seek to if it shall be left out."""
 
         @property
         def timestamp(self) -> int:

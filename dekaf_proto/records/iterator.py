@@ -68,7 +68,7 @@ class RecordIterator:
         last_offset_delta: i64,
         base_timestamp: i64,
         append_timestamp: int | None = None,
-        start: int = 0,
+        start: i64 = 0,
         key_deserializer: Callable[[bytes], object] | None = None,
         value_deserializer: Callable[[bytes], object] | None = None,
         checked: bool = True,
@@ -98,8 +98,7 @@ class RecordIterator:
         if not 0 <= count <= last_offset_delta + 1:
             raise self._corrupt(f"the batch claims {count} records for {last_offset_delta + 1} offsets")
         if start > base_offset:
-            # No offset of the batch is above the limit, and no machine integer is below it.
-            self._skip(min(start - base_offset, last_offset_delta + 1))
+            self._skip(start - base_offset)
 
     def __class_getitem__(cls, types: object) -> object:
         return GenericAlias(cls, types)

@@ -198,7 +198,7 @@ class LegacyBatch:
             self.last_offset - base_offset,
             0,
             self._message.timestamp if append_time else None,
-            start,
+            min(max(start, 0), self.next_offset),  # so that it fits a machine integer
             key,
             value,
         )
