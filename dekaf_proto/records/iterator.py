@@ -315,13 +315,18 @@ def _read_headers(data: bytes, pos: i64, end: i64) -> tuple[Headers, i64]:
     """The headers, which start at `pos` with their count, of a record that ends at `end`; the position behind them."""
     if end > len(data):
         raise IndexError
-    count, pos = read_varint(data, pos)
+    low: i64 = data[pos]
+    if low < 0x80:
+        pos += 1
+        count: i64 = _SIGNED[low]
+    else:
+        count, pos = read_varint(data, pos)
     if not 0 <= count <= end - pos:
         raise ValueError(f"a record claims {count} headers in {end - pos} bytes")
     headers: list[Header] = []
     while count > 0:
         count -= 1
-        low: i64 = data[pos]
+        low = data[pos]
         if low < 0x80:
             pos += 1
             stop = pos + _LENGTHS[low]
