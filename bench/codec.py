@@ -254,7 +254,9 @@ def worker(name: str) -> None:
 
 
 def main(rounds: int) -> None:
-    from environments import python_of
+    # Only here: a worker must not find the checkout's packages instead of those that are installed.
+    sys.path.append(str(Path(__file__).resolve().parent.parent))
+    from bench.environments import python_of
 
     compiled, pure = python_of("compiled"), python_of("pure")
     runs = {
@@ -267,7 +269,7 @@ def main(rounds: int) -> None:
     best_of: dict[str, dict[str, float]] = {name: {} for name in runs}
     for _ in range(rounds):
         for name, (python, contestant) in runs.items():
-            command = [python, Path(__file__), "--worker", contestant]
+            command = [str(python), __file__, "--worker", contestant]
             done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=compiled.parent)
             for what, figure in json.loads(done.stdout).items():
                 best_of[name][what] = min(figure, best_of[name].get(what, figure))

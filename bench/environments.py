@@ -39,7 +39,15 @@ def python_of(build: Build) -> Path:
             )
         subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
         environment = {**os.environ, "DEKAF_PURE": "1" if build == "pure" else ""}
-        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"{source}[bench,trio]"]
+        install = [
+            str(python),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            f"{source}[bench,trio]",
+        ]
         subprocess.run(install, check=True, env=environment)
         shutil.rmtree(source)
         stamp.write_text(state)

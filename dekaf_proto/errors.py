@@ -240,7 +240,7 @@ class CorruptRecordError(KafkaError):
 
     `topic`, `partition` and `offset` name the batch (`offset` is its base offset, or -1 where not even that could be
     read); the position is not moved, so that the program decides whether to seek past it. `next_offset` is where the
-    batch says that it ends, -1 if that is not known: the place to seek to.
+    batch ends, the place to seek to; -1 if its header can't be believed, as after a wrong checksum.
     """
 
     def __init__(self, topic: str, partition: int, offset: int, reason: str, next_offset: int = -1) -> None:

@@ -1,7 +1,8 @@
-"""Record batches: CorruptRecordError is the only exception, in bounded time and memory, and reading twice is the same.
+"""Record batches: CorruptRecordError is the only exception, in bounded time, and reading twice is the same.
 
 And: what a batch says of itself holds for its records. There are as many as it says, their offsets rise, and none is
-outside of it. What raised once raises again.
+outside of it. Together they hold no more bytes than the batch or, compressed, than the limit. What raised once raises
+again.
 """
 # ruff: noqa: PT017  # these assertions are no test of pytest's
 
@@ -79,7 +80,8 @@ def read_one(batch: Batch) -> Iterator[object]:
             yield batch.control_record()
         except CorruptRecordError as e:
             yield str(e)
-    count = 0
+    count = size = 0
+    most = batch.size if batch.codec == Codec.NONE else LIMIT
     offset = -1
     try:
         records = batch.records()
@@ -100,6 +102,9 @@ def read_one(batch: Batch) -> Iterator[object]:
         assert count <= LIMIT  # a record takes a byte at the very least
         assert record.offset > offset
         offset = record.offset
+        size += len(record.key or b"") + len(record.value or b"")
+        size += sum(len(name) + len(value or b"") for name, value in record.headers)
+        assert size <= most
         repr(record)
         yield record
     if isinstance(batch, RecordBatch):

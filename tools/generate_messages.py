@@ -69,7 +69,7 @@ APIS = {
 HEADERS = ("RequestHeader", "ResponseHeader")
 CONSUMER_PROTOCOL = ("ConsumerProtocolSubscription", "ConsumerProtocolAssignment")
 
-#: Fields that may hold a password, a token or a key.
+#: Fields that may hold a password, a token or a key. A row that no field matches stops the generator.
 SECRETS = {
     ("SaslAuthenticateRequest", "AuthBytes"),
     ("SaslAuthenticateResponse", "AuthBytes"),
@@ -139,6 +139,7 @@ class Module:
         self.types: set[str] = set()
         self.classes: dict[str, Class] = {}
         self.messages: list[str] = []
+        self.secrets: set[tuple[str, str]] = set()  # the rows of SECRETS that were used
 
     def add_message(self, name: str, schema: Schema, base: str, doc: str) -> None:
         valid = versions(schema["validVersions"])
@@ -263,6 +264,7 @@ class Module:
             arguments.append("compact=False")
         if (c.name, f["name"]) in SECRETS:
             arguments.append("secret=True")
+            self.secrets.add((c.name, f["name"]))
         if is_nullable or kind == "records" or (declared == "struct" and is_tagged):
             annotation += " | None"
         start = f"    {snake(f['name'])}: {annotation} = {declared}("
@@ -320,7 +322,7 @@ def import_line(module: str, names: list[str]) -> str:
 
 def files(jar: zipfile.ZipFile) -> dict[str, str]:
     """File name to content."""
-    result = {}
+    modules: dict[str, Module] = {}
     index: list[tuple[int, str, str]] = []
     for api, purpose in APIS.items():
         request, response = load(jar, f"{api}Request"), load(jar, f"{api}Response")
@@ -328,19 +330,23 @@ def files(jar: zipfile.ZipFile) -> dict[str, str]:
         base = f'Request["{api}Response"]'
         module.add_message(f"{api}Request", request, base, f"What a client sends for {api}.")
         module.add_message(f"{api}Response", response, "Response", f"What a broker answers to {api}.")
-        result[f"{snake(api)}.py"] = module.text()
+        modules[snake(api)] = module
         index.append((request["apiKey"], api, snake(api)))
     header = Module("The headers of requests and responses.")
     header.add_message("RequestHeader", load(jar, "RequestHeader"), "Message", "What stands before a request's body.")
     header.add_message(
         "ResponseHeader", load(jar, "ResponseHeader"), "Message", "What stands before a response's body."
     )
-    result["header.py"] = header.text()
+    modules["header"] = header
     protocol = Module("What the members of a classic consumer group tell each other inside JoinGroup and SyncGroup.")
     for name, doc in zip(CONSUMER_PROTOCOL, ("What a member wants and has.", "What a member gets."), strict=True):
         protocol.add_message(name, load(jar, name), "Message", doc)
-    result["consumer_protocol.py"] = protocol.text()
+    modules["consumer_protocol"] = protocol
+    result = {f"{name}.py": module.text() for name, module in modules.items()}
     result["__init__.py"] = index_text(sorted(index))
+    # A field that was renamed would otherwise lose its mask, and show a password in logs.
+    unused = SECRETS.difference(*(module.secrets for module in modules.values()))
+    assert not unused, f"SECRETS names what no schema has: {sorted(unused)}"
     return result
 
 

@@ -4,7 +4,7 @@ A line of records-SEED.jsonl holds bytes and what Java's own code saw in them, s
 the same bytes with dekaf and lists what differs:
 
 - every batch's header up to the first error, and that the error is at the same batch;
-- every record, and which records come before an error;
+- every record with its sequence number and its size, and which records come before an error;
 - the length of a partial tail;
 - of valid batches of format 2 also the way back: the same bytes when uncompressed, else the same decompressed bytes.
 
@@ -21,6 +21,7 @@ from dekaf_proto.errors import CorruptRecordError
 from dekaf_proto.records import Batch, BatchBuilder, LegacyBatch, Record, RecordBatch, read_batches
 from dekaf_proto.records.batch import HEADER_SIZE
 from dekaf_proto.records.compression import decompress
+from dekaf_proto.records.varint import encode_varint, read_varint
 from dekaf_proto.types import TimestampType
 from tools.golden_decisions import Outcome, decision_for
 
@@ -29,6 +30,13 @@ _TYPE_NAMES = {
     TimestampType.CREATE_TIME: "CreateTime",
     TimestampType.LOG_APPEND_TIME: "LogAppendTime",
 }
+
+# Java's names of control types by their numbers; any other one is UNKNOWN.
+_CONTROL_NAMES = dict(
+    enumerate(
+        ("ABORT", "COMMIT", "LEADER_CHANGE", "SNAPSHOT_HEADER", "SNAPSHOT_FOOTER", "KRAFT_VERSION", "KRAFT_VOTERS")
+    )
+)
 
 BytesRecord = Record["bytes | None", "bytes | None"]
 
@@ -84,6 +92,8 @@ def compare_with_java(line: dict[str, Any], decided: Outcome | None = None) -> l
         fewer = error is not None and (
             decided in (Outcome.REFUSED, Outcome.REFUSED_EARLIER) or is_codec_failure(expected)
         )
+        if batch is not None:
+            failures += [f"{at}: {failure}" for failure in compare_places(batch, records, readable)]
         failures += [f"{at}: {failure}" for failure in compare_records(records, readable, fewer, decided)]
         if failed or error is not None:
             return failures
@@ -144,14 +154,12 @@ def compare_header(batch: Batch, expected: dict[str, Any], failed: bool) -> list
         control = batch.control_record() if batch.is_control else None
         if control is not None and expected["records"]:
             java = expected["records"][0]
-            # Java has names for all types and an exception for a marker's value that it can't read.
-            if control.type.name in ("ABORT", "COMMIT") or java["controlType"] in ("ABORT", "COMMIT"):
-                epoch = java.get("coordinatorEpoch")
-                if (control.type.name, control.coordinator_epoch) != (
-                    java["controlType"],
-                    None if isinstance(epoch, str) else epoch,
-                ):
-                    return [f"control record {control} where Java sees {java}"]
+            epoch = java.get("coordinatorEpoch")  # a marker's only; an exception's name if it can't be read
+            if (_CONTROL_NAMES.get(control.number, "UNKNOWN"), control.coordinator_epoch) != (
+                java["controlType"],
+                None if isinstance(epoch, str) else epoch,
+            ):
+                return [f"control record {control} where Java sees {java}"]
     return [
         f"{name} is {value!r}, in Java {expected[name]!r}" for name, value in actual.items() if value != expected[name]
     ]
@@ -180,6 +188,35 @@ def compare_records(
             if value != wanted:
                 failures.append(f"record at {record.offset}: {name} is {value!r}, in Java {wanted!r}")
     return failures
+
+
+def compare_places(batch: Batch, records: list[BytesRecord], expected: list[dict[str, Any]]) -> list[str]:
+    """What differs in what a record does not tell by itself: its sequence number, and its size in the batch."""
+    failures = []
+    sizes = record_sizes(batch, records)
+    for record, size, java in zip(records, sizes, expected, strict=False):
+        sequence = -1
+        if batch.base_sequence >= 0:
+            sequence = (batch.base_sequence + record.offset - batch.base_offset) % (1 << 31)
+        for name, value in (("sequence", sequence), ("sizeInBytes", size)):
+            if value != java[name]:
+                failures.append(f"record at {record.offset}: {name} is {value!r}, in Java {java[name]!r}")
+    return failures
+
+
+def record_sizes(batch: Batch, records: list[BytesRecord]) -> list[int]:
+    """The bytes that each record takes, uncompressed."""
+    if isinstance(batch, LegacyBatch):
+        start = 26 if batch.magic == 0 else 34
+        return [start + len(record.key or b"") + len(record.value or b"") for record in records]
+    sizes: list[int] = []
+    payload = batch._payload() if records else b""
+    start = 0
+    for _ in records:
+        length, end = read_varint(payload, start)
+        sizes.append(length + len(encode_varint(length)))  # as Java: a length in more bytes than it needs counts less
+        start = end + length
+    return sizes
 
 
 def _known_part(key: str | None) -> str:

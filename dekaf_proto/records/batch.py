@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast, overload
 from dekaf_proto.errors import CorruptRecordError
 from dekaf_proto.records import iterator
 from dekaf_proto.records.checksum import crc32c
-from dekaf_proto.records.compression import MAX_DECOMPRESSED_SIZE, Codec, decompress
+from dekaf_proto.records.compression import MAX_DECOMPRESSED_SIZE, Codec, check_limit, decompress
 from dekaf_proto.records.control import ControlRecord, parse_control_record
 from dekaf_proto.records.record import BatchContext
 from dekaf_proto.types import TimestampType
@@ -64,6 +64,7 @@ class RecordBatch:
         "_base_offset",
         "_base_sequence",
         "_base_timestamp",
+        "_checked",
         "_count",
         "_crc",
         "_data",
@@ -102,7 +103,9 @@ class RecordBatch:
         self._data = data
         self._topic = topic
         self._partition = partition
+        check_limit(max_decompressed_size)
         self._max_decompressed_size = max_decompressed_size
+        self._checked = False  # whether the checksum was found right
         if len(data) < HEADER_SIZE:
             offset = int.from_bytes(data[:8], "big", signed=True)
             raise CorruptRecordError(
@@ -127,6 +130,7 @@ class RecordBatch:
             computed = crc32c(data[CHECKSUMMED_FROM:])
             if computed != self._crc:
                 raise self.corrupt(f"the checksum is {computed:#010x} where the batch says {self._crc:#010x}")
+            self._checked = True
         if self._last_offset_delta < 0:  # a reader would never get past the batch
             raise self.corrupt(f"the last offset is {self._last_offset_delta} above the first")
         if not 0 <= self._base_offset < _INT64_MAX - self._last_offset_delta:
@@ -285,9 +289,10 @@ class RecordBatch:
             self._last_offset_delta,
             self._base_timestamp,
             self._max_timestamp if self._attributes & LOG_APPEND_TIME_BIT else None,
-            start,
+            min(max(start, 0), self.next_offset),  # so that it fits a machine integer
             key,
             value,
+            self._checked,
         )
         return cast("RecordIterator[K | bytes | None, V | bytes | None]", records)
 
@@ -317,8 +322,9 @@ class RecordBatch:
     def corrupt(self, reason: str) -> CorruptRecordError:
         """The exception that says that this batch is damaged."""
         end = self.next_offset
-        # Where a header lies about its offsets, seeking to the end that it claims would lead back, or nowhere.
-        known = 0 <= self._base_offset < end <= _INT64_MAX
+        # Under a wrong checksum (or one that nobody looked at) the end may be what is damaged, and seeking there might
+        # skip 2^31 offsets. Where a header lies about its offsets, it would lead back, or nowhere.
+        known = self._checked and 0 <= self._base_offset < end <= _INT64_MAX
         return CorruptRecordError(self._topic, self._partition, self._base_offset, reason, end if known else -1)
 
     def __repr__(self) -> str:

@@ -15,9 +15,10 @@ It knows neither topics nor brokers, and when a batch is full enough to be sent 
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, overload
 
 from dekaf_proto._i64 import i64
 from dekaf_proto.errors import EncodeError, RecordTooLargeError
@@ -38,9 +39,12 @@ from dekaf_proto.records.varint import INT64_MAX, SMALL, SMALL_VARINTS, encode_v
 # The header in two parts: what the checksum leaves out, and what it covers.
 _START: Final = struct.Struct(">qiibI")
 _CHECKSUMMED: Final = struct.Struct(">hiqqqhii")
+INT16_MAX: Final = 0x7FFF
 INT32_MAX: Final = 0x7FFFFFFF
+INT64_MIN: Final = -0x8000000000000000
 _NULL: Final = b"\x01"  # the length -1
 _ZERO: Final = b"\x00"
+_ONE: Final = b"\x02"
 _MIN_RECORD_SIZE: Final = 7
 _ESTIMATE_MARGIN: Final = 1.05  # compressed sizes are guessed a little high
 _MAX_RECORD_OVERHEAD: Final = 5 + 1 + 10 + 5 + 5 + 5 + 5  # length, attributes, two deltas, key, value, header count
@@ -73,7 +77,8 @@ class BatchBuilder:
     `compression_ratio`: the estimate, compressed size by raw size. `level`: of the codec, None for its default.
     `append_time`: the broker's clock in ms since 1970, which then counts for all records (LOG_APPEND_TIME).
     `base_timestamp` and `delete_horizon_ms` (ms) are for whoever rewrites existing batches; else the first record's
-    timestamp is the base. ValueError for a level that the codec does not have.
+    timestamp is the base. EncodeError for a number that its field in the header can't hold; ValueError for a codec that
+    is none, a level that the codec does not have, and a ratio that is not above 0.
 
     >>> builder = BatchBuilder(codec=Codec.ZSTD)
     >>> builder.append(1_700_000_000_000, b"key", b"value", [("trace", b"1")])
@@ -129,18 +134,25 @@ class BatchBuilder:
         base_timestamp: int | None = None,
         delete_horizon_ms: int | None = None,
     ) -> None:
+        if not isinstance(codec, Codec):
+            raise ValueError(f"codec: one of Codec's, not {codec!r}")
+        if level is not None:
+            _check_number("level", level, INT64_MIN, INT64_MAX)
         check_level(codec, level)
+        _check_number("size_limit", size_limit, 0, INT64_MAX)
+        if not 0 < compression_ratio < math.inf:
+            raise ValueError(f"compression_ratio: above 0, not {compression_ratio}")
         self._codec = codec
         self._level = level
         self._factor = 1.0 if codec == Codec.NONE else compression_ratio * _ESTIMATE_MARGIN
-        self._base_offset = base_offset
-        self._leader_epoch = leader_epoch
-        self._producer_id = producer_id
-        self._producer_epoch = producer_epoch
-        self._base_sequence = base_sequence
-        self._transactional = transactional
+        self.set_log_position(base_offset, leader_epoch, append_time)
+        self.set_producer(producer_id, producer_epoch, base_sequence, transactional)
+        if base_timestamp is not None:
+            _check_number("base_timestamp", base_timestamp, INT64_MIN, INT64_MAX)
+        if delete_horizon_ms is not None:
+            _check_number("delete_horizon_ms", delete_horizon_ms, INT64_MIN, INT64_MAX)
+        _check_flag("control", control)
         self._control = control
-        self._append_time = append_time
         self._delete_horizon = delete_horizon_ms is not None
         # The header has one place for both (B3).
         self._base_timestamp = base_timestamp if delete_horizon_ms is None else delete_horizon_ms
@@ -152,11 +164,15 @@ class BatchBuilder:
         self._count = 0  # set when the parts have become the payload
         # For the fast lane of `append`: timestamps from base to end, records while there is room. There is neither
         # until the first record was admitted.
-        self._capacity = min(int((size_limit - HEADER_SIZE) / self._factor), INT32_MAX - HEADER_SIZE)
+        room = (min(size_limit, INT32_MAX) - HEADER_SIZE) / self._factor
+        self._capacity = int(min(room, INT32_MAX - HEADER_SIZE))
         self._fast_base = 0
         self._fast_end = 0
         self._room: i64 = -1
 
+    @overload
+    def append(self, timestamp: int, key: bytes | None, value: bytes | None, headers: Sequence[Header] = ()) -> int: ...
+    @overload
     def append(
         self,
         timestamp: int,
@@ -164,21 +180,31 @@ class BatchBuilder:
         value: bytes | None,
         headers: Sequence[Header] = (),
         offset_delta: int | None = None,
+    ) -> int: ...
+    def append(
+        self, timestamp: object, key: object, value: object, headers: object = (), offset_delta: object = None
     ) -> int:
         """Adds a record and returns how far its offset is from the batch's first; -1, and nothing added, if it is full.
 
         `timestamp`: ms since 1970, -1 for none. `offset_delta`: for whoever leaves gaps; else one after the last.
-        Raises EncodeError for a timestamp, a header or an offset that a record can't have, RecordTooLargeError for what
-        exceeds 2 GiB, ValueError after `build`.
+        Raises EncodeError for what a record can't have, by its type (keys and values are `bytes`, headers tuples) or by
+        its value, RecordTooLargeError for what exceeds 2 GiB, ValueError after `build`.
         """
-        if self._fast_base <= timestamp < self._fast_end:
-            difference: i64 = timestamp - self._fast_base
+        # The implementation takes objects, because a compiled function checks what is declared by itself, and would say
+        # something else than the pure one.
+        if not isinstance(timestamp, int):
+            raise _wrong_type("timestamp", "int", timestamp)
+        number: int = timestamp
+        if self._fast_base <= number < self._fast_end:
+            difference: i64 = number - self._fast_base
             time_bytes = SMALL_VARINTS[difference << 1]
         else:
-            time_bytes = self._encode_time(timestamp)
-        time: i64 = timestamp  # which fits: it is near the base, or was encoded
+            time_bytes = self._encode_time(number)
+        time: i64 = number  # which fits: it is near the base, or was encoded
         delta = self._next_delta
         if offset_delta is not None:
+            if not isinstance(offset_delta, int):
+                raise _wrong_type("offset", "int", offset_delta)
             # Becomes a machine integer only if it fits.
             delta = offset_delta if 0 <= offset_delta <= INT32_MAX else -1
             if delta < self._next_delta:
@@ -186,22 +212,20 @@ class BatchBuilder:
         length: i64
         delta_bytes = SMALL_VARINTS[delta << 1] if delta < SMALL else encode_varint(delta)
         size: i64 = 2 + len(time_bytes) + len(delta_bytes)  # with the attributes (unused) and one byte for the headers
-        if value is None:
-            value = b""
-            value_length = _NULL
-        else:
+        if isinstance(value, bytes):
             length = len(value)
             value_length = SMALL_VARINTS[length << 1] if length < SMALL else encode_varint(length)
             size += length
+        elif value is None:
+            value = b""
+            value_length = _NULL
+        else:
+            raise _wrong_type("value", "bytes or None", value)
         header_bytes = _ZERO
         if headers:
             header_bytes = _encode_headers(headers)
             size += len(header_bytes) - 1
-        if key is None:
-            size += 1 + len(value_length)
-            size_bytes = SMALL_VARINTS[size << 1] if size < SMALL else encode_varint(size)
-            record = b"%b\0%b%b\1%b%b%b" % (size_bytes, time_bytes, delta_bytes, value_length, value, header_bytes)
-        else:
+        if isinstance(key, bytes):
             length = len(key)
             key_length = SMALL_VARINTS[length << 1] if length < SMALL else encode_varint(length)
             size += length + len(key_length) + len(value_length)
@@ -216,8 +240,14 @@ class BatchBuilder:
                 value,
                 header_bytes,
             )
+        elif key is None:
+            size += 1 + len(value_length)
+            size_bytes = SMALL_VARINTS[size << 1] if size < SMALL else encode_varint(size)
+            record = b"%b\0%b%b\1%b%b%b" % (size_bytes, time_bytes, delta_bytes, value_length, value, header_bytes)
+        else:
+            raise _wrong_type("key", "bytes or None", key)
         raw_size: i64 = self._raw_size + len(record)
-        if raw_size > self._room and not self._admit(raw_size, timestamp):
+        if raw_size > self._room and not self._admit(raw_size, number):
             return -1
         self._records.append(record)
         self._raw_size = raw_size
@@ -288,14 +318,29 @@ class BatchBuilder:
         return len(self._payload) / self._raw_size if self._raw_size else 1.0
 
     def set_producer(self, producer_id: int, producer_epoch: int, base_sequence: int, transactional: bool) -> None:
-        """Sets what makes a batch idempotent or transactional; until `build`, and after it for another one."""
+        """Sets what makes a batch idempotent or transactional; until `build`, and after it for another one.
+
+        -1 for what the batch does not have. EncodeError, and nothing set, for a number that the header can't hold.
+        """
+        _check_number("producer_id", producer_id, -1, INT64_MAX)
+        _check_number("producer_epoch", producer_epoch, -1, INT16_MAX)
+        _check_number("base_sequence", base_sequence, -1, INT32_MAX)
+        _check_flag("transactional", transactional)
         self._producer_id = producer_id
         self._producer_epoch = producer_epoch
         self._base_sequence = base_sequence
         self._transactional = transactional
 
     def set_log_position(self, base_offset: int, leader_epoch: int | None, append_time: int | None = None) -> None:
-        """Sets what the broker that appends a batch decides: its first offset, the leader epoch, its own clock."""
+        """Sets what the broker that appends a batch decides: its first offset, the leader epoch, its own clock.
+
+        EncodeError, and nothing set, for a number that the header can't hold.
+        """
+        _check_number("base_offset", base_offset, 0, INT64_MAX)
+        if leader_epoch is not None:
+            _check_number("leader_epoch", leader_epoch, 0, INT32_MAX)
+        if append_time is not None:
+            _check_number("append_time", append_time, -1, INT64_MAX)
         self._base_offset = base_offset
         self._leader_epoch = leader_epoch
         self._append_time = append_time
@@ -304,8 +349,13 @@ class BatchBuilder:
         """The batch's bytes; after the first call nothing can be appended.
 
         `last_offset_delta` and `max_timestamp` are for whoever thins out existing batches: what the records that are
-        gone had. ValueError for an empty batch without them or a last offset before that of the last record.
+        gone had. ValueError for an empty batch without them or a last offset before that of the last record,
+        EncodeError for numbers that the header can't hold.
         """
+        if last_offset_delta is not None:
+            _check_number("last_offset_delta", last_offset_delta, 0, INT32_MAX)
+        if max_timestamp is not None:
+            _check_number("max_timestamp", max_timestamp, INT64_MIN, INT64_MAX)
         count = self.count
         if last_offset_delta is None:
             if count == 0:
@@ -347,9 +397,21 @@ class BatchBuilder:
         return b"".join((_START.pack(self._base_offset, length, epoch, 2, crc), checksummed, self._payload))
 
 
-def batch_size_bound(key: bytes | None, value: bytes | None, headers: Sequence[Header] = ()) -> int:
+@overload
+def batch_size_bound(key: bytes | None, value: bytes | None) -> int: ...
+@overload
+def batch_size_bound(key: bytes | None, value: bytes | None, headers: Sequence[Header]) -> int: ...
+def batch_size_bound(key: object, value: object, headers: object = ()) -> int:
     """The most bytes that a batch of this one record can have without compression, whatever its offset and time."""
-    size = HEADER_SIZE + _MAX_RECORD_OVERHEAD + (len(key) if key else 0) + (len(value) if value else 0)
+    size = HEADER_SIZE + _MAX_RECORD_OVERHEAD
+    if isinstance(key, bytes):
+        size += len(key)
+    elif key is not None:
+        raise _wrong_type("key", "bytes or None", key)
+    if isinstance(value, bytes):
+        size += len(value)
+    elif value is not None:
+        raise _wrong_type("value", "bytes or None", value)
     return size + len(_encode_headers(headers)) if headers else size
 
 
@@ -377,24 +439,75 @@ def build_marker(
     return builder.build()
 
 
-def _encode_headers(headers: Sequence[Header]) -> bytes:
-    """The headers with their count. EncodeError for a key that is not text."""
-    parts = [encode_varint(len(headers))]
-    for name, content in headers:
-        try:
-            key = name.encode()
-        except UnicodeEncodeError:
-            key = _encode_escaped(name)
-        length = len(key)
-        parts.append(SMALL_VARINTS[length << 1] if length < SMALL else encode_varint(length))
-        parts.append(key)
-        if content is None:
-            parts.append(_NULL)
-        else:
-            length = len(content)
-            parts.append(SMALL_VARINTS[length << 1] if length < SMALL else encode_varint(length))
-            parts.append(content)
-    return b"".join(parts)
+def _encode_headers(headers: object) -> bytes:
+    """The headers with their count; EncodeError for what is no sequence of tuples of a str and bytes or None."""
+    listed = headers if isinstance(headers, list) else _listed(headers)
+    if len(listed) == 1:
+        return _encode_header(_ONE, listed[0])
+    return b"".join([encode_varint(len(listed)), *[_encode_header(b"", header) for header in listed]])
+
+
+def _listed(headers: object) -> list[object]:
+    if not isinstance(headers, Sequence):
+        raise _wrong_type("headers", "a sequence", headers)
+    return list(headers)
+
+
+def _encode_header(before: bytes, header: object) -> bytes:
+    """One header behind the bytes `before`, which saves joining them."""
+    if not isinstance(header, tuple) or len(header) != 2:
+        raise _wrong_type("headers", "a tuple of key and value", header)
+    name: object = header[0]
+    content: object = header[1]
+    if not isinstance(name, str):
+        raise _wrong_type("headers: a key", "str", name)
+    key = _header_keys.get(name)
+    if key is None:
+        key = _encode_header_key(name)
+    if isinstance(content, bytes):
+        length: i64 = len(content)
+        content_length = SMALL_VARINTS[length << 1] if length < SMALL else encode_varint(length)
+        return b"%b%b%b%b" % (before, key, content_length, content)
+    if content is not None:
+        raise _wrong_type("headers: a value", "bytes or None", content)
+    return b"%b%b\1" % (before, key)
+
+
+# Header keys with their lengths, as they are in a record: a program has few of them and writes them over and over.
+_header_keys: Final[dict[str, bytes]] = {}
+_MAX_HEADER_KEYS: Final = 256
+_MAX_KEPT: Final = 128  # characters of a key
+
+
+def _encode_header_key(name: str) -> bytes:
+    """A header's key with its length. EncodeError if it is not text."""
+    try:
+        key = name.encode()
+    except UnicodeEncodeError:
+        key = _encode_escaped(name)
+    encoded = encode_varint(len(key)) + key
+    if len(name) <= _MAX_KEPT:
+        if len(_header_keys) >= _MAX_HEADER_KEYS:
+            _header_keys.clear()
+        _header_keys[name] = encoded
+    return encoded
+
+
+def _check_number(name: str, value: object, lowest: int, highest: int) -> None:
+    """EncodeError unless the batch's header can hold `value`; TypeError, as from a compiled caller, for no number."""
+    if not isinstance(value, int):
+        raise TypeError(f"{name}: int, not {type(value).__name__}")
+    if not lowest <= value <= highest:
+        raise EncodeError("record batch", name, f"{value} is not between {lowest} and {highest}")
+
+
+def _check_flag(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}: bool, not {type(value).__name__}")
+
+
+def _wrong_type(path: str, wanted: str, value: object) -> EncodeError:
+    return EncodeError("record", path, f"{wanted}, not {type(value).__name__}")
 
 
 def _encode_escaped(name: str) -> bytes:

@@ -56,6 +56,12 @@ _MARK: Final = b"\xa7\x13unused\x9e"
 _FIRST_GUESS: Final = 64 * 1024
 
 
+def check_limit(limit: int) -> None:
+    """ValueError for a limit of decompressed bytes that is negative."""
+    if limit < 0:
+        raise ValueError(f"max_decompressed_size: 0 or more bytes, not {limit}")
+
+
 def check_level(codec: Codec, level: int | None) -> None:
     """ValueError if `codec` has no compression level `level` (None, the default level, is always right)."""
     if level is None:
@@ -139,7 +145,9 @@ def _grow(
             length = decompress_into(data, buffer)
         except cramjam.DecompressionError as error:
             if buffer.endswith(_MARK[:size]) and "whole buffer" not in str(error):
-                raise ValueError(f"{codec.name.lower()}: {error}") from None
+                # The library puts the name of some codecs before its own words.
+                name = codec.name.lower()
+                raise ValueError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from None
             if size == most:
                 raise ValueError(_beyond(limit)) from None
             size = min(most, size * 4)
@@ -206,7 +214,7 @@ def _snappy_block(block: memoryview, left: int, limit: int) -> bytes:
     try:
         length = cramjam.snappy.decompress_raw_into(block, buffer)
     except cramjam.DecompressionError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(f"snappy: {str(error).removeprefix('snappy: ')}") from None
     return bytes(buffer[:length])
 
 

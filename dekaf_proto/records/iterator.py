@@ -37,6 +37,7 @@ class RecordIterator:
 
     `data`: all records of the batch, uncompressed. `count`: how many there are. `start`: records below this offset are
     skipped at once. `append_timestamp`: the timestamp of every record where the broker's clock counts, else None (B5).
+    `checked`: whether the batch's checksum was right, so that errors may tell where the batch ends.
     Making it raises CorruptRecordError for a count that can't be true and for damage in what is skipped. `next()`
     raises CorruptRecordError for damaged data and DeserializationError where a deserializer fails, and raises it again
     when asked again; it never gets past such a record.
@@ -46,6 +47,7 @@ class RecordIterator:
         "_append_timestamp",
         "_base_offset",
         "_base_timestamp",
+        "_checked",
         "_context",
         "_data",
         "_end_delta",
@@ -69,6 +71,7 @@ class RecordIterator:
         start: i64 = 0,
         key_deserializer: Callable[[bytes], object] | None = None,
         value_deserializer: Callable[[bytes], object] | None = None,
+        checked: bool = True,
     ) -> None:
         self._context = context
         self._data = data
@@ -81,6 +84,7 @@ class RecordIterator:
         # from here on; `_pass_gap` moves both. The difference is the number of records left.
         self._next_delta: i64 = 0
         self._end_delta: i64 = count
+        self._checked = checked
         self._key_deserializer = key_deserializer
         self._value_deserializer = value_deserializer
         self._plain = (
@@ -98,6 +102,10 @@ class RecordIterator:
 
     def __class_getitem__(cls, types: object) -> object:
         return GenericAlias(cls, types)
+
+    def __reduce__(self) -> str:
+        # The two builds would copy different things, and two iterators over one batch help nobody.
+        raise TypeError("a RecordIterator can't be copied or pickled: ask the batch for another one")
 
     def __iter__(self) -> RecordIterator:
         return self
@@ -296,7 +304,7 @@ class RecordIterator:
             self._context.partition,
             self._base_offset,
             reason,
-            self._base_offset + self._max_delta + 1,
+            self._base_offset + self._max_delta + 1 if self._checked else -1,
         )
 
     def _undeserializable(self, offset: i64, field: str, error: Exception) -> DeserializationError:
@@ -307,13 +315,18 @@ def _read_headers(data: bytes, pos: i64, end: i64) -> tuple[Headers, i64]:
     """The headers, which start at `pos` with their count, of a record that ends at `end`; the position behind them."""
     if end > len(data):
         raise IndexError
-    count, pos = read_varint(data, pos)
+    low: i64 = data[pos]
+    if low < 0x80:
+        pos += 1
+        count: i64 = _SIGNED[low]
+    else:
+        count, pos = read_varint(data, pos)
     if not 0 <= count <= end - pos:
         raise ValueError(f"a record claims {count} headers in {end - pos} bytes")
     headers: list[Header] = []
     while count > 0:
         count -= 1
-        low: i64 = data[pos]
+        low = data[pos]
         if low < 0x80:
             pos += 1
             stop = pos + _LENGTHS[low]

@@ -18,7 +18,7 @@ from zlib import crc32
 
 from dekaf_proto.errors import CorruptRecordError
 from dekaf_proto.records import iterator
-from dekaf_proto.records.compression import MAX_DECOMPRESSED_SIZE, Codec, decompress
+from dekaf_proto.records.compression import MAX_DECOMPRESSED_SIZE, Codec, check_limit, decompress
 from dekaf_proto.records.control import ControlRecord
 from dekaf_proto.records.record import BatchContext
 from dekaf_proto.records.varint import encode_varint
@@ -81,6 +81,7 @@ class LegacyBatch:
         self._topic = topic
         self._partition = partition
         self._check_crc = check_crc
+        check_limit(max_decompressed_size)
         self._max_decompressed_size = max_decompressed_size
         self._messages: list[_Message] | None = None
         try:
@@ -197,7 +198,7 @@ class LegacyBatch:
             self.last_offset - base_offset,
             0,
             self._message.timestamp if append_time else None,
-            start,
+            min(max(start, 0), self.next_offset),  # so that it fits a machine integer
             key,
             value,
         )

@@ -138,7 +138,7 @@ class Record:
 
     @property
     def next_offset(self) -> int:
-        """`offset + 1`: the offset to commit when this record is done, and the one to seek to in order to skip it."""
+        """`offset + 1`: the offset to commit when this record is done, and to seek to if it shall be left out."""
         return self._offset + 1
 
     @property

@@ -14,7 +14,7 @@ from typing import Final
 
 from dekaf_proto.errors import CorruptRecordError
 from dekaf_proto.records.batch import RecordBatch
-from dekaf_proto.records.compression import MAX_DECOMPRESSED_SIZE
+from dekaf_proto.records.compression import MAX_DECOMPRESSED_SIZE, check_limit
 from dekaf_proto.records.legacy import LegacyBatch
 
 #: A batch of any format.
@@ -48,6 +48,7 @@ class BatchReader:
         self._topic = topic
         self._partition = partition
         self._check_crcs = check_crcs
+        check_limit(max_decompressed_size)
         self._max_decompressed_size = max_decompressed_size
         self._position = 0
         self._batches_read = 0
@@ -108,7 +109,8 @@ def read_batches(
 
     `topic` and `partition` name it, in records and in errors. `check_crcs`: whether each batch's checksum is compared
     before the batch is handed out. `max_decompressed_size`: bytes that one batch may decompress to. The batches are
-    views: they keep `data` alive. Iterating raises CorruptRecordError where a batch is damaged.
+    views: they keep `data` alive. ValueError for a negative limit; iterating raises CorruptRecordError where a batch is
+    damaged.
 
     >>> from dekaf_proto.records import BatchBuilder
     >>> builder = BatchBuilder()

@@ -48,6 +48,7 @@ class _StructCodec(Codec):
     def __init__(self, plan: _Plan, nullable: bool) -> None:
         self._plan = plan
         self._nullable = nullable
+        self.smallest = 1 if nullable else plan.smallest
 
     def decode(self, reader: Reader) -> object:
         if self._nullable:
@@ -70,6 +71,9 @@ class _StructCodec(Codec):
 class _Step:
     """Reads and writes the next field, or the next few, of a structure."""
 
+    #: Bytes that this takes at the least.
+    smallest: int = 0
+
     def decode(self, reader: Reader, values: list[object]) -> None:
         raise NotImplementedError  # pragma: no cover  # every subclass has its own
 
@@ -86,6 +90,7 @@ class _FixedStep(_Step):
         reading = struct.Struct(">" + "".join(FORMATS[kind] for kind in self._kinds))
         writing = struct.Struct(">" + "".join(PACK_FORMATS[kind] for kind in self._kinds))
         self._size: int = reading.size
+        self.smallest = self._size
         self._unpack: Callable[[bytes, int], tuple[object, ...]] = reading.unpack_from
         self._pack: Callable[..., bytes] = writing.pack
         self._get: Callable[[object], Any] = attrgetter(*self._names)
@@ -130,6 +135,7 @@ class _CodecStep(_Step):
     def __init__(self, name: str, codec: Codec) -> None:
         self._name = name
         self._codec = codec
+        self.smallest = codec.smallest
 
     def decode(self, reader: Reader, values: list[object]) -> None:
         try:
@@ -209,6 +215,8 @@ class _Plan:
                 self._steps.append(_CodecStep(field.name, _codec_for(field, version, flexible)))
         if fixed:
             self._steps.append(_FixedStep(fixed))
+        #: Bytes of the shortest such structure.
+        self.smallest: int = sum([step.smallest for step in self._steps]) + (1 if flexible else 0)
 
     def decode(self, reader: Reader) -> object:
         values: list[object] = []
@@ -310,20 +318,34 @@ class _Plan:
 def _codec_for(field: Field, version: int, flexible: bool) -> Codec:
     compact = flexible and field.compact
     nullable = version in field.nullable
+    others = "" if nullable else _null_versions(field, version)
     if field.kind != "array":
-        return _codec_of_kind(field.kind, field.struct, version, flexible, compact, nullable)
+        return _codec_of_kind(field.kind, field.struct, version, flexible, compact, nullable, others)
     if field.of in FORMATS:
-        return NumbersCodec(field.of, compact, nullable)
-    return ArrayCodec(_codec_of_kind(field.of, field.struct, version, flexible, compact, False), compact, nullable)
+        return NumbersCodec(field.of, compact, nullable, others)
+    element = _codec_of_kind(field.of, field.struct, version, flexible, compact, False, "")
+    return ArrayCodec(element, compact, nullable, others)
+
+
+def _null_versions(field: Field, version: int) -> str:
+    """For an error: where the versions begin in which the field may be None; empty where none comes later."""
+    first = max(field.nullable.first, field.versions.first)
+    return f" before version {first}" if version < first <= field.nullable.last else ""
 
 
 def _codec_of_kind(
-    kind: str, nested: type[Struct] | None, version: int, flexible: bool, compact: bool, nullable: bool
+    kind: str,
+    nested: type[Struct] | None,
+    version: int,
+    flexible: bool,
+    compact: bool,
+    nullable: bool,
+    null_versions: str,
 ) -> Codec:
     if kind == "string":
-        return StringCodec(compact, nullable)
+        return StringCodec(compact, nullable, null_versions)
     if kind == "bytes":
-        return BytesCodec(compact, nullable)
+        return BytesCodec(compact, nullable, null_versions)
     if kind == "records":
         return RecordsCodec(compact, nullable)
     if kind == "uuid":
@@ -382,7 +404,9 @@ def encode(message: Message, version: int) -> bytes:
 def decode(cls: type[M], version: int, data: Buffer) -> M:
     """The message of class `cls` that `data`, a body without size and header, holds in `version`.
 
-    `records` fields are views of `data` (of a copy, unless `data` is `bytes`). Raises DecodeError where the bytes are
+    `records` fields are views of `data` (of a copy, unless `data` is `bytes`). All other fields become objects, and at
+    worst, of nothing but structures that take two or three bytes each, these take about 60 times the memory of `data`:
+    mind that where a limit is set for the frames of peers that are not trusted. Raises DecodeError where the bytes are
     not such a message, all of them, and UnsupportedVersionError where there is no such version.
     """
     return decode_rest(cls, version, Reader(data if isinstance(data, bytes) else bytes(data)))

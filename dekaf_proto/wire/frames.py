@@ -27,6 +27,9 @@ API_VERSIONS: Final = messages.ApiKey.API_VERSIONS
 #: What a client takes unless told otherwise, in bytes; the same as librdkafka's `receive.message.max.bytes`.
 MAX_FRAME_SIZE: Final = 100_000_000
 
+#: Chunks below this size, in bytes, are joined: each kept by itself would cost more than it holds.
+_SMALL: Final = 1024
+
 _SIZE: Final = struct.Struct(">i")
 _REQUEST_START: Final = struct.Struct(">hhi")
 
@@ -48,7 +51,7 @@ class FrameReader:
 
     def __init__(self, max_frame_size: int = MAX_FRAME_SIZE) -> None:
         self._max_frame_size = max_frame_size
-        self._chunks: deque[bytes] = deque()
+        self._chunks: deque[bytes | bytearray] = deque()  # a bytearray is one that small ones are added to
         self._start = 0  # in the first chunk; to cut that down for each of its frames would be quadratic
         self._buffered = 0
         self._size: int | None = None
@@ -61,9 +64,20 @@ class FrameReader:
     def receive_data(self, data: Buffer) -> None:
         """Takes the next bytes of the stream; a buffer that may change is copied."""
         chunk = data if isinstance(data, bytes) else bytes(data)
-        if chunk:
+        if not chunk:
+            return
+        self._buffered += len(chunk)
+        if not self._chunks or len(chunk) >= _SMALL:
             self._chunks.append(chunk)
-            self._buffered += len(chunk)
+            return
+        last = self._chunks[-1]
+        if not isinstance(last, bytearray):
+            self._chunks.append(bytearray(chunk))
+            return
+        if self._start and len(self._chunks) == 1:  # else what was taken from it would stay as long as it grows
+            del last[: self._start]
+            self._start = 0
+        last += chunk
 
     def next_frame(self) -> bytes | None:
         """The next whole frame without its size, None until more has been received."""
@@ -80,9 +94,9 @@ class FrameReader:
         return frame
 
     def _take(self, size: int) -> bytes:
-        """The next `size` bytes, which are there. Each is copied once."""
+        """The next `size` bytes, which are there. Whole chunks are copied once."""
         self._buffered -= size
-        parts = []
+        parts: list[bytes | bytearray] = []
         while size > 0:
             chunk = self._chunks[0]
             part = chunk[self._start : self._start + size]
@@ -110,11 +124,13 @@ def encode_request(request: Request[S], version: int, correlation_id: int, clien
     return _framed(encode(header, 2 if cls.VERSIONS.is_flexible(version) else 1), body)
 
 
-def decode_request(frame: bytes) -> tuple[RequestHeader, Request[Response]]:
+def decode_request(frame: Buffer) -> tuple[RequestHeader, Request[Response]]:
     """What a client sent, from a frame without its size.
 
     Raises DecodeError, and UnsupportedVersionError for an API or version that this package does not have.
     """
+    if not isinstance(frame, bytes):
+        frame = bytes(frame)
     if len(frame) < _REQUEST_START.size:
         raise DecodeError("RequestHeader", "", f"needs {_REQUEST_START.size} bytes, {len(frame)} left")
     api_key, version, _ = _REQUEST_START.unpack_from(frame)
@@ -136,12 +152,14 @@ def encode_response(response: Response, version: int, correlation_id: int) -> by
     return _framed(encode(ResponseHeader(correlation_id), response_header_version(cls, version)), body)
 
 
-def decode_response(cls: type[S], version: int, frame: bytes) -> tuple[int, S]:
+def decode_response(cls: type[S], version: int, frame: Buffer) -> tuple[int, S]:
     """The correlation id and the response to a request that was sent in `version`, from a frame without its size.
 
     A broker that does not know the version of an ApiVersions request answers in version 0: so an ApiVersionsResponse
     with error 35 is read as that (W21). Raises DecodeError.
     """
+    if not isinstance(frame, bytes):
+        frame = bytes(frame)
     reader = Reader(frame)
     header = decode_part(ResponseHeader, response_header_version(cls, version), reader)
     if cls.API_KEY == API_VERSIONS and frame[4:6] == _UNSUPPORTED:

@@ -75,8 +75,8 @@ class Reader:
                 raise Malformed("varint is longer than 5 bytes")
         raise Malformed("varint is cut off")
 
-    def length(self, compact: bool, short: bool, what: str) -> int:
-        """A length or count, -1 for null; never more than the bytes that are left."""
+    def length(self, compact: bool, short: bool, what: str, each: int = 1) -> int:
+        """A length or count, -1 for null; never more than the bytes that are left, at `each` bytes or more apiece."""
         if compact:
             size = self.uvarint() - 1
         elif short:
@@ -85,8 +85,9 @@ class Reader:
             size = _INT32.unpack_from(self.data, self.skip(4))[0]
         if size < -1:
             raise Malformed(f"{what} {size} is negative")
-        if size > self.end - self.pos:
-            raise Malformed(f"{what} {size} exceeds the {self.end - self.pos} bytes left")
+        if size * each > self.end - self.pos:
+            apiece = f", at {each} or more apiece" if each > 1 else ""
+            raise Malformed(f"{what} {size} exceeds the {self.end - self.pos} bytes left{apiece}")
         return size
 
 
@@ -113,7 +114,14 @@ def _write_length(out: list[bytes], size: int, compact: bool, short: bool) -> No
 
 
 class Codec:
-    """How one value travels. Subclasses know nothing of the field that they serve."""
+    """How one value travels. Subclasses know nothing of the field that they serve.
+
+    Where they take `null_versions`, it says for an error which versions would have allowed None, as in " before
+    version 1", and is empty where none does.
+    """
+
+    #: Bytes of the shortest value.
+    smallest: int = 1
 
     def decode(self, reader: Reader) -> object:
         raise NotImplementedError  # pragma: no cover  # every subclass has its own
@@ -128,6 +136,7 @@ class FixedCodec(Codec):
     def __init__(self, kind: str) -> None:
         self._kind = kind
         self._struct = struct.Struct(">" + FORMATS[kind])
+        self.smallest = self._struct.size
 
     def decode(self, reader: Reader) -> object:
         return self._struct.unpack_from(reader.data, reader.skip(self._struct.size))[0]
@@ -137,6 +146,11 @@ class FixedCodec(Codec):
 
 
 class UuidCodec(Codec):
+    """16 bytes, without a length; `Uuid.ZERO` in place of null."""
+
+    def __init__(self) -> None:
+        self.smallest = 16
+
     def decode(self, reader: Reader) -> object:
         start = reader.skip(16)
         return Uuid(reader.data[start : start + 16])
@@ -148,9 +162,13 @@ class UuidCodec(Codec):
 
 
 class StringCodec(Codec):
-    def __init__(self, compact: bool, nullable: bool) -> None:
+    """UTF-8 behind its length in bytes: an int16, or compact a uvarint of one more; null is -1 or 0 (W14)."""
+
+    def __init__(self, compact: bool, nullable: bool, null_versions: str = "") -> None:
         self._compact = compact
         self._nullable = nullable
+        self._null_versions = null_versions
+        self.smallest = 1 if compact else 2
 
     def decode(self, reader: Reader) -> object:
         size = reader.length(self._compact, True, "length")
@@ -166,7 +184,7 @@ class StringCodec(Codec):
 
     def encode(self, out: list[bytes], value: object) -> None:
         if value is None:
-            _null_to_write(self._nullable)
+            _null_to_write(self._nullable, self._null_versions)
             _write_length(out, -1, self._compact, True)
             return
         if not isinstance(value, str):
@@ -182,9 +200,13 @@ class StringCodec(Codec):
 
 
 class BytesCodec(Codec):
-    def __init__(self, compact: bool, nullable: bool) -> None:
+    """Bytes behind their number: an int32, or compact a uvarint of one more; null is -1 or 0 (W14)."""
+
+    def __init__(self, compact: bool, nullable: bool, null_versions: str = "") -> None:
         self._compact = compact
         self._nullable = nullable
+        self._null_versions = null_versions
+        self.smallest = 1 if compact else 4
 
     def decode(self, reader: Reader) -> object:
         size = reader.length(self._compact, False, "length")
@@ -195,7 +217,7 @@ class BytesCodec(Codec):
 
     def encode(self, out: list[bytes], value: object) -> None:
         if value is None:
-            _null_to_write(self._nullable)
+            _null_to_write(self._nullable, self._null_versions)
             _write_length(out, -1, self._compact, False)
             return
         if not isinstance(value, (bytes, bytearray, memoryview)):
@@ -224,12 +246,13 @@ class RecordsCodec(BytesCodec):
 class NumbersCodec(Codec):
     """An array of numbers, read and written in one go."""
 
-    def __init__(self, kind: str, compact: bool, nullable: bool) -> None:
+    def __init__(self, kind: str, compact: bool, nullable: bool, null_versions: str = "") -> None:
         self._kind = kind
         self._size = struct.calcsize(">" + FORMATS[kind])
         self._short: list[struct.Struct] = [struct.Struct(f">{n}{FORMATS[kind]}") for n in range(8)]
         self._compact = compact
         self._nullable = nullable
+        self._null_versions = null_versions
 
     def decode(self, reader: Reader) -> object:
         count = reader.length(self._compact, False, "count")
@@ -242,7 +265,7 @@ class NumbersCodec(Codec):
 
     def encode(self, out: list[bytes], value: object) -> None:
         if value is None:
-            _null_to_write(self._nullable)
+            _null_to_write(self._nullable, self._null_versions)
             _write_length(out, -1, self._compact, False)
             return
         items = _items(value)
@@ -262,13 +285,17 @@ class NumbersCodec(Codec):
 
 
 class ArrayCodec(Codec):
-    def __init__(self, element: Codec, compact: bool, nullable: bool) -> None:
+    """Any other array: its elements behind their number, an int32 or compact a uvarint of one more (W14)."""
+
+    def __init__(self, element: Codec, compact: bool, nullable: bool, null_versions: str = "") -> None:
         self._element = element
         self._compact = compact
         self._nullable = nullable
+        self._null_versions = null_versions
+        self._each = max(element.smallest, 1)  # of a structure that has no field in the version nobody needs many
 
     def decode(self, reader: Reader) -> object:
-        count = reader.length(self._compact, False, "count")  # each element takes a byte or more
+        count = reader.length(self._compact, False, "count", self._each)
         if count < 0:
             return _null(self._nullable)
         result: list[object] = []
@@ -282,7 +309,7 @@ class ArrayCodec(Codec):
 
     def encode(self, out: list[bytes], value: object) -> None:
         if value is None:
-            _null_to_write(self._nullable)
+            _null_to_write(self._nullable, self._null_versions)
             _write_length(out, -1, self._compact, False)
             return
         items = _items(value)
@@ -298,23 +325,27 @@ class ArrayCodec(Codec):
 
 
 def _null(nullable: bool) -> object:
+    """None, if it may have been sent."""
     if not nullable:
         raise Malformed("is null where null is not allowed")
     return None
 
 
-def _null_to_write(nullable: bool) -> None:
+def _null_to_write(nullable: bool, null_versions: str) -> None:
+    """Nothing, if None may be written."""
     if not nullable:
-        raise Malformed("may not be None")
+        raise Malformed(f"may not be None{null_versions}")
 
 
 def _items(value: object) -> list[Any]:
+    """What is to be written as an array."""
     if not isinstance(value, (list, tuple)):
         raise Malformed(f"expected a list, not {type_name(value)}")
     return list(value)
 
 
 def type_name(value: object) -> str:
+    """What an error says in place of a value, which may be a secret."""
     return type(value).__name__
 
 
@@ -326,6 +357,7 @@ def _described(value: object) -> str:
 
 
 def pack(kind: str, value: object) -> bytes:
+    """A single number or bool as bytes."""
     try:
         return struct.pack(">" + PACK_FORMATS[kind], value)
     except struct.error:

@@ -35,13 +35,17 @@ class Broker:
         return decode_response(response_class(type(request)), version, frame)[1]
 
 
-def read(broker: Broker, topic: str, partition: int, end: int) -> Iterator[Record[bytes | None, bytes | None]]:
-    offset = 0
+def offsets(broker: Broker, topic: str, partitions: list[int], which: int) -> dict[int, int]:
+    asked = list_offsets.ListOffsetsTopic(topic, [list_offsets.ListOffsetsPartition(p, -1, which) for p in partitions])
+    answer = broker.ask(m.ListOffsetsRequest(-1, 1, [asked])).topics[0].partitions
+    return {p.partition_index: p.offset for p in answer}
+
+
+def read(broker: Broker, topic: str, partition: int, offset: int, end: int) -> Iterator[Record[object, object]]:
     while offset < end:
         wanted = fetch.FetchPartition(partition=partition, fetch_offset=offset, partition_max_bytes=1 << 20)
-        request = m.FetchRequest(
-            max_wait_ms=500, isolation_level=1, topics=[fetch.FetchTopic(topic, partitions=[wanted])]
-        )
+        topics = [fetch.FetchTopic(topic, partitions=[wanted])]
+        request = m.FetchRequest(max_wait_ms=500, isolation_level=1, topics=topics)
         answer = broker.ask(request, limit=12).responses[0].partitions[0]  # up to 12 topics go by name
         assert answer.error_code == 0, answer
         aborted = [(t.first_offset, t.producer_id) for t in answer.aborted_transactions or ()]
@@ -63,12 +67,10 @@ def commit(broker: Broker, group: str, topic: str, ends: dict[int, int]) -> dict
 
 def main(address: str, topic: str, group: str | None = None) -> None:
     broker = Broker(address.rpartition(":")[0], int(address.rpartition(":")[2]))
-    partitions = broker.ask(m.MetadataRequest([metadata.MetadataRequestTopic(name=topic)])).topics[0].partitions
-    asked = [list_offsets.ListOffsetsPartition(p.partition_index, timestamp=-1) for p in partitions]
-    request = m.ListOffsetsRequest(-1, 1, [list_offsets.ListOffsetsTopic(topic, asked)])
-    ends = {p.partition_index: p.offset for p in broker.ask(request).topics[0].partitions}
+    found = broker.ask(m.MetadataRequest([metadata.MetadataRequestTopic(name=topic)])).topics[0].partitions
+    starts, ends = (offsets(broker, topic, [p.partition_index for p in found], which) for which in (-2, -1))
     for partition in sorted(ends):
-        for r in read(broker, topic, partition, ends[partition]):
+        for r in read(broker, topic, partition, starts[partition], ends[partition]):
             print(json.dumps([r.partition, r.offset, r.timestamp, r.key, r.value, r.headers], default=bytes.hex))
     if group:
         print("committed", json.dumps(commit(broker, group, topic, ends)), file=sys.stderr)

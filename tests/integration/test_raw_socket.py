@@ -75,6 +75,17 @@ def test_it_reads_what_both_producers_wrote(kafka: KafkaCluster, topic: str, cod
     assert got == sorted(lines, key=lambda line: (line[0], line[1]))
 
 
+def test_it_begins_where_the_log_begins(kafka: KafkaCluster, topic: str) -> None:
+    kafka.create_topic(topic, partitions=2)
+    records = [Produced(topic, i % 2, value=b"%d" % i, timestamp=1_700_000_000_000) for i in range(8)]
+    placed = kafka.produce(records)
+    kafka.delete_records(topic, 0, before=3)
+    kafka.delete_records(topic, 1, before=4)  # all of them
+    got, _ = run(kafka.bootstrap, topic)
+    assert [line[:2] for line in got] == [[0, 3]]
+    assert got == expected([records[6]], [placed[6]])
+
+
 def test_it_commits_where_it_ended_and_reads_that_back(kafka: KafkaCluster, topic: str) -> None:
     kafka.create_topic(topic, partitions=2)
     kafka.produce([Produced(topic, i % 2, value=b"%d" % i) for i in range(5)])

@@ -147,6 +147,24 @@ def test_every_element_of_an_array_takes_a_byte_or_more() -> None:
                     assert any(version in inner.versions for inner in declared_fields(field.struct)), field.struct
 
 
+def test_what_may_be_none_may_be_so_in_all_later_versions() -> None:
+    """Else the encoder's "may not be None before version 1" would be half of the truth."""
+    found: dict[tuple[type[Struct], str], list[bool]] = {}
+
+    def look(cls: type[Struct], version: int) -> None:
+        for field in declared_fields(cls):
+            if version in field.versions:
+                found.setdefault((cls, field.name), []).append(version in field.nullable)
+                if field.struct is not None:
+                    look(field.struct, version)
+
+    for cls in message_classes():
+        for version in range(cls.VERSIONS.min, cls.VERSIONS.max + 1):
+            look(cls, version)
+    assert [where for where, nullable in found.items() if nullable != sorted(nullable)] == []
+    assert found[messages.MetadataRequest, "topics"] == [False] + [True] * 13  # so there is something to look at
+
+
 def test_tagged_fields() -> None:  # W18
     for cls in message_classes():
         for struct in structures(cls):

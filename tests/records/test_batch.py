@@ -91,6 +91,33 @@ def test_the_checksum() -> None:
     assert list(parse(bytes(bad), check_crc=False).records()) != list(parse(good).records())
 
 
+def test_the_end_is_not_believed_under_a_wrong_checksum() -> None:
+    good = batch(record(0, b"k", b"v"))
+    for bit in range(17 * 8, len(good) * 8):
+        bad = bytearray(good)
+        bad[bit // 8] ^= 1 << bit % 8
+        assert refused(bytes(bad), "checksum").next_offset == -1
+    # One bit claims 2^30 offsets more. Where nobody looks at the checksum, the end is not believed either.
+    bad = bytearray(batch(record(0, b"k", b"v")[:-1]))
+    bad[23] ^= 0x40
+    unchecked = parse(bytes(bad), check_crc=False)
+    assert unchecked.next_offset == 101 + (1 << 30)
+    for start in (0, 1000):
+        with pytest.raises(CorruptRecordError, match=r"too early|claims") as caught:
+            next(unchecked.records(start))
+        assert (caught.value.offset, caught.value.next_offset) == (100, -1)
+    assert unchecked.corrupt("some reason").next_offset == -1
+    with pytest.raises(CorruptRecordError) as caught:
+        parse(batch(record()[:-1])).records(1000)
+    assert caught.value.next_offset == 101
+
+
+def test_a_negative_limit() -> None:
+    with pytest.raises(ValueError, match="max_decompressed_size: 0 or more bytes, not -1"):
+        parse(batch(record()), max_decompressed_size=-1)
+    assert len(list(parse(batch(record()), max_decompressed_size=0).records())) == 1
+
+
 def test_too_short_for_its_header() -> None:
     for size in range(26, 61):
         error = refused(batch(record())[:size], f"a batch of {size} bytes is shorter than its header")  # B1

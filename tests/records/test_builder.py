@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import random
-from typing import Any
+from collections import deque
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, strategies as st
@@ -174,14 +176,144 @@ def test_keys_that_are_not_text() -> None:
     assert made.build().endswith(b"\x02\x02\x80\x01")
 
 
-@pytest.mark.parametrize("wrong", ["text", 5, ["list"]])
-def test_keys_and_values_are_bytes(wrong: Any) -> None:
+class Subclass(bytes):
+    pass
+
+
+# A view of items larger than a byte has another length than its bytes.
+WRONG_DATA = ["text", 5, ["list"], bytearray(b"k"), memoryview(b"k"), memoryview(b"12345678").cast("q"), 1.5]
+
+
+@pytest.mark.parametrize(
+    "path, arguments",
+    [
+        *[("key: bytes or None", (NOW, wrong, None)) for wrong in WRONG_DATA],
+        *[("value: bytes or None", (NOW, None, wrong)) for wrong in WRONG_DATA],
+        *[("headers: a value: bytes or None", (NOW, None, None, [("h", wrong)])) for wrong in WRONG_DATA],
+        *[("headers: a key: str", (NOW, None, None, [(wrong, b"v")])) for wrong in (None, b"h", 5, ["h"])],
+        *[("headers: a tuple", (NOW, None, None, [wrong])) for wrong in (["h", b"v"], ("h",), ("h", b"v", 1), "hv")],
+        *[("headers: a sequence", (NOW, None, None, wrong)) for wrong in (5, {("h", b"v")}, iter([("h", b"v")]))],
+        ("headers: a tuple", (NOW, None, None, "hv")),
+        ("headers: a tuple", (NOW, None, None, [("h", b"v"), None])),
+        *[("timestamp: int", (wrong, None, None)) for wrong in (None, "1", 1.5)],
+        *[("offset: int", (NOW, None, None, (), wrong)) for wrong in ("1", 1.5)],
+    ],
+)
+def test_types_that_no_record_has(path: str, arguments: Any) -> None:
     made = BatchBuilder()
-    for arguments in ((NOW, wrong, None), (NOW, None, wrong), (NOW, None, None, [("h", wrong)])):
-        with pytest.raises(TypeError):
-            made.append(*arguments)
+    with pytest.raises(EncodeError, match=f"^record: {path}"):
+        made.append(*arguments)
     assert made.count == 0
     assert made.append(NOW, None, None) == 0
+    if path.startswith(("key", "value", "headers")):
+        with pytest.raises(EncodeError, match=f"^record: {path}"):
+            batch_size_bound(*arguments[1:])
+
+
+def test_any_sequence_of_headers_and_any_bytes() -> None:
+    class Pair(NamedTuple):
+        key: str
+        value: bytes | None
+
+    expected = batch(record(0, b"k", b"v", tail=b"\x02\x02h\x02v"))
+    for headers in ([("h", b"v")], (("h", b"v"),), deque([("h", b"v")]), [Pair("h", b"v")], [("h", Subclass(b"v"))]):
+        made = BatchBuilder(base_offset=100)
+        made.append(NOW, Subclass(b"k"), Subclass(b"v"), headers)
+        assert made.build() == expected
+    made = BatchBuilder(base_offset=100)
+    made.append(NOW, None, None, ())
+    assert made.build() == batch(record())
+
+
+def test_header_keys_are_kept_but_not_for_ever() -> None:
+    names = [f"key {n}" for n in range(1000)] + ["x" * 200, "ä" * 500, "\udc80"]
+    made = BatchBuilder()
+    for name in names * 2:
+        made.append(NOW, None, None, [(name, None)])
+    assert [r.headers[0][0] for r in parse(made.build()).records()] == names * 2
+    assert len(module._header_keys) <= 256
+    assert max(map(len, module._header_keys)) <= 128
+
+
+LARGE = [1 << 63, 1 << 80]
+OUT_OF_RANGE = [
+    ("producer_id", [-2, *LARGE]),
+    ("producer_epoch", [-2, 1 << 15, *LARGE]),
+    ("base_sequence", [-2, 1 << 31, *LARGE]),
+    ("base_offset", [-1, *LARGE]),
+    ("leader_epoch", [-1, 1 << 31, *LARGE]),
+    ("append_time", [-2, *LARGE]),
+    ("base_timestamp", [-(1 << 63) - 1, *LARGE]),
+    ("delete_horizon_ms", [-(1 << 63) - 1, *LARGE]),
+    ("size_limit", [-1, *LARGE]),
+    ("level", LARGE),
+]
+
+
+@pytest.mark.parametrize("name, value", [(name, value) for name, values in OUT_OF_RANGE for value in values])
+def test_numbers_that_no_batch_has(name: str, value: int) -> None:
+    with pytest.raises(EncodeError, match=f"^record batch: {name}: {value} is not between"):
+        builder_with(codec=Codec.ZSTD, **{name: value})
+    made = builder_with(NOW)
+    if name in ("producer_id", "producer_epoch", "base_sequence"):
+        wanted: dict[str, Any] = {
+            "producer_id": 1,
+            "producer_epoch": 1,
+            "base_sequence": 1,
+            "transactional": True,
+            name: value,
+        }
+        with pytest.raises(EncodeError, match=name):
+            made.set_producer(**wanted)
+    if name in ("base_offset", "leader_epoch", "append_time"):
+        with pytest.raises(EncodeError, match=name):
+            made.set_log_position(**{"base_offset": 1, "leader_epoch": 1, name: value})
+    assert made.build() == builder_with(NOW).build()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name, _ in OUT_OF_RANGE] + ["transactional", "control", "compression_ratio"],
+)
+def test_options_are_of_their_type(name: str) -> None:
+    with pytest.raises(TypeError):
+        builder_with(codec=Codec.ZSTD, **{name: "text"})
+
+
+@pytest.mark.parametrize("name", ["size_limit", "producer_id", "transactional", "control"])
+def test_options_that_are_never_none(name: str) -> None:
+    with pytest.raises(TypeError):
+        builder_with(**{name: None})
+
+
+@pytest.mark.parametrize("codec", [None, 1, 9, "gzip"])
+def test_codecs_that_are_none(codec: Any) -> None:
+    with pytest.raises(ValueError, match="codec: one of Codec's"):
+        BatchBuilder(codec=codec)
+
+
+@pytest.mark.parametrize("ratio", [0, 0.0, -1, math.nan, math.inf])
+def test_ratios_that_are_none(ratio: float) -> None:
+    for codec in Codec:
+        with pytest.raises(ValueError, match="compression_ratio: above 0"):
+            BatchBuilder(codec=codec, compression_ratio=ratio)
+
+
+def test_extreme_sizes_and_ratios() -> None:
+    for options in ({"compression_ratio": 1e-300}, {"compression_ratio": 1e300}, {"size_limit": (1 << 63) - 1}):
+        made = BatchBuilder(codec=Codec.ZSTD, **options)
+        assert made.append(NOW, None, b"v") == 0  # the first record always fits
+        assert made.append(NOW, None, b"v") == (1 if options != {"compression_ratio": 1e300} else -1)
+
+
+@pytest.mark.parametrize(
+    "name, value", [("last_offset_delta", 1 << 31), ("max_timestamp", 1 << 63), ("max_timestamp", -(1 << 63) - 1)]
+)
+def test_numbers_that_build_refuses(name: str, value: int) -> None:
+    made = builder_with(NOW)
+    with pytest.raises(EncodeError, match=f"^record batch: {name}: {value} is not between"):
+        made.build(**{name: value})
+    assert made.append(NOW, None, None) == 1
 
 
 def test_a_failed_first_record_leaves_nothing_behind() -> None:

@@ -212,3 +212,13 @@ def test_lz4_frames_of_every_kind() -> None:
             bad = bytearray(packed)
             bad[-5 if content_checksum else len(packed) // 2] ^= 1
             refused(Codec.LZ4, bytes(bad), "lz4")
+
+
+@pytest.mark.parametrize("codec", [Codec.SNAPPY, Codec.LZ4, Codec.GZIP, Codec.ZSTD])
+def test_the_codec_is_named_once(codec: Codec) -> None:
+    packed = bytearray(compress(codec, b"some text" * 100))
+    packed[-8] ^= 0xFF
+    packed[-20:-12] = bytes(8)
+    with pytest.raises(ValueError, match=f"^{codec.name.lower()}: ") as caught:
+        decompress(codec, bytes(packed))
+    assert str(caught.value).count(f"{codec.name.lower()}: ") == 1

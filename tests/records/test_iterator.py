@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 
 import pytest
 from hypothesis import given, strategies as st
@@ -283,3 +285,18 @@ def test_deserializers_and_the_brokers_time() -> None:
     data = batch(record(0, b"1"), attributes=0x08, max_timestamp=NOW + 1)
     (got,) = RecordBatch(memoryview(data), "t", 0).records(key=int)
     assert (got.key, got.value, got.timestamp) == (1, None, NOW + 1)
+
+
+@pytest.mark.parametrize("start", [111, 1 << 31, 1 << 63, 1 << 70, -1, -(1 << 63), -(1 << 70)])
+def test_any_start(start: int) -> None:
+    records = records_of(record(1) + record(4), 2, last_offset_delta=9, start=start)
+    assert [r.offset for r in records] == ([101, 104] if start < 0 else [])
+    assert records.next_offset == 110
+
+
+def test_no_copies() -> None:
+    records = records_of(record())
+    for attempt in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="a RecordIterator can't be copied or pickled"):
+            attempt(records)
+    assert len(list(records)) == 1

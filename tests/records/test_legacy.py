@@ -218,3 +218,13 @@ def test_a_flipped_byte_inside(codec: Codec, data: st.DataObject) -> None:
             continue
         # Only offsets and lengths lie outside the checksums.
         assert not check or got == [(b"a", b"one"), (None, b"two")]
+
+
+@pytest.mark.parametrize("start", [101, 1 << 63, 1 << 70, 0, -(1 << 70)])
+def test_any_start(start: int) -> None:
+    assert len(list(parse(message()).records(start))) == (1 if start <= 100 else 0)
+
+
+def test_a_negative_limit() -> None:
+    with pytest.raises(ValueError, match="max_decompressed_size: 0 or more bytes, not -1"):
+        parse(message(), max_decompressed_size=-1)

@@ -158,3 +158,9 @@ def test_type_checkers_see_what_there_is(real: type) -> None:
     names = {node.name for node in declared.body if isinstance(node, ast.FunctionDef)}
     assert {n for n in names if not n.startswith("_")} == {n for n in dir(real) if not n.startswith("_")}
     assert all(hasattr(real, name) for name in names)
+    for node in declared.body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            shown, said = ast.get_docstring(node), inspect.getdoc(getattr(real, node.name))
+            assert shown is not None
+            if said is not None:  # compiled properties have no docstrings
+                assert said.split("\n\n>>>")[0] == shown  # an editor needs no examples

@@ -193,3 +193,8 @@ def read_unchecked(data: bytes) -> None:
             list(found.records())
             list(found.records(start=found.last_offset))
             found.control_record()
+
+
+def test_a_negative_limit() -> None:
+    with pytest.raises(ValueError, match="max_decompressed_size: 0 or more bytes, not -5"):
+        read_batches(b"", "t", 0, max_decompressed_size=-5)

@@ -150,6 +150,8 @@ RECORDS_ALTERATIONS: dict[str, Callable[[Line], object]] = {
     "records in another order": swap_records,
     "an offset": lambda line: record(line).update(offset=1),
     "a timestamp": lambda line: record(line).update(timestamp=1),
+    "a sequence": lambda line: record(line).update(sequence=record(line)["sequence"] + 1),
+    "a size": lambda line: record(line).update(sizeInBytes=record(line)["sizeInBytes"] - 1),
     "a value": lambda line: record(line).update(value="00"),
     "a null value": lambda line: record(line).update(value=None),
     "a header less": lambda line: record(line)["headers"].pop(),

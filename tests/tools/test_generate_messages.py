@@ -8,6 +8,7 @@ import importlib.util
 import io
 import json
 import keyword
+import re
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -126,6 +127,7 @@ def jar() -> zipfile.ZipFile:
 @pytest.fixture
 def demo_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generate_messages, "APIS", {"Demo": "Shows something."})
+    monkeypatch.setattr(generate_messages, "SECRETS", {("Topic", "Payload")})
 
 
 @pytest.fixture
@@ -215,7 +217,7 @@ class Topic(Struct):
     """An element of `DemoRequest.topics`."""
 
     name: str = string()
-    payload: bytes = binary()
+    payload: bytes = binary(secret=True)
 
 
 @dataclass(slots=True, repr=False)
@@ -293,6 +295,15 @@ def test_secrets_are_marked() -> None:
     schema = {"validVersions": "0", "flexibleVersions": "none", "fields": [inner]}
     module.add_message("DemoRequest", schema, "Message", "Doc.")
     assert "    value: str = string(secret=True)\n" in module.text()
+
+
+@pytest.mark.parametrize("row", [("Topic", "Load"), ("Topics", "Payload"), ("AlterableConfig", "Value")])
+def test_a_secret_that_no_schema_has_stops_it(
+    jar: zipfile.ZipFile, demo_only: None, monkeypatch: pytest.MonkeyPatch, row: tuple[str, str]
+) -> None:
+    monkeypatch.setattr(generate_messages, "SECRETS", {("Topic", "Payload"), row})
+    with pytest.raises(AssertionError, match=re.escape(f"SECRETS names what no schema has: [{row!r}]")):
+        files(jar)
 
 
 def test_a_long_field_is_wrapped() -> None:

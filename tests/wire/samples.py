@@ -86,6 +86,16 @@ class Item(Struct):
 
 
 @dataclass(slots=True, repr=False)
+class Later(Message):
+    """What may be None from some version on."""
+
+    VERSIONS = Versions(0, 2)
+
+    data: bytes | None = binary(nullable="2+")
+    numbers: list[int] | None = array(of="int8", nullable="2+")
+
+
+@dataclass(slots=True, repr=False)
 class Lists(Message):
     VERSIONS = BOTH
 

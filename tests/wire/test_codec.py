@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from dekaf_proto.errors import DecodeError, EncodeError, UnsupportedVersionError
@@ -9,6 +11,11 @@ from dekaf_proto.messages.consumer_group_heartbeat import (
     Assignment,
     ConsumerGroupHeartbeatResponse,
     TopicPartitions,
+)
+from dekaf_proto.messages.create_partitions import (
+    CreatePartitionsAssignment,
+    CreatePartitionsRequest,
+    CreatePartitionsTopic,
 )
 from dekaf_proto.messages.create_topics import CreatableTopic, CreateTopicsRequest
 from dekaf_proto.messages.fetch import (
@@ -293,6 +300,18 @@ def test_a_nullable_structure_of_a_real_message() -> None:  # W17
     given = ConsumerGroupHeartbeatResponse(assignment=Assignment([TopicPartitions(Uuid(b"x" * 16), [3])]))
     assert encode(given, 0).endswith(b"\x01\x02" + b"x" * 16 + b"\x02\0\0\0\x03\0\0\0")
     assert decode(ConsumerGroupHeartbeatResponse, 0, encode(given, 0)) == given
+
+
+def test_how_much_memory_a_message_takes_at_worst() -> None:
+    """decode's docstring names the factor; this is the structure with the most objects for its bytes."""
+    few = [CreatePartitionsTopic(assignments=[CreatePartitionsAssignment()] * 20_000)]
+    body = encode(CreatePartitionsRequest(few), 2)
+    tracemalloc.start()
+    message = decode(CreatePartitionsRequest, 2, body)
+    size = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert message.topics == few
+    assert 40 < size / len(body) < 70
 
 
 @pytest.mark.parametrize("convert", [bytes, bytearray, memoryview])

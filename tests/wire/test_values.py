@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from dekaf_proto.errors import DecodeError, EncodeError
+from dekaf_proto.messages.fetch import FetchableTopicResponse, FetchResponse
+from dekaf_proto.messages.metadata import MetadataRequest, MetadataRequestTopic
 from dekaf_proto.types import Uuid
 from dekaf_proto.wire import decode, encode
 from dekaf_proto.wire.schema import Message
-from tests.wire.samples import Batches, Binary, Id, Item, Lists, Nested, Numbers, Old, Text
+from tests.wire.samples import Batches, Binary, Id, Item, Later, Lists, Nested, Numbers, Old, Text
 
 ID = Uuid(bytes(range(16)))
 
@@ -115,7 +117,16 @@ def test_a_varint_need_not_be_the_shortest() -> None:  # Java reads it too
         (Lists, 0, "fffffffe", "numbers", "count -2 is negative"),
         (Lists, 1, "01 00 ffffffff0f", "names", "count 4294967294 exceeds the 0 bytes left"),
         (Lists, 0, "00000000 00000000 00000002 0001 61 0002 62", "names[1]", "length 2 exceeds the 1 bytes left"),
-        (Lists, 0, "00000000 00000000 00000000 00000002 0001 02", "items[1].number", "needs 2 bytes, 1 left"),
+        (Lists, 0, "00000000 00000000 00000001 0001", "names[0]", "length 1 exceeds the 0 bytes left"),
+        # a count against the shortest elements that there could be
+        (Lists, 0, "00000000 00000000 00000000 00000002 0001 02", "items",
+            "count 2 exceeds the 3 bytes left, at 2 or more apiece"),
+        (Lists, 0, "00000000 00000000 00000000 00000001", "items",
+            "count 1 exceeds the 0 bytes left, at 2 or more apiece"),
+        (Lists, 0, "00000000 00000000 00000002 0000 00", "names",
+            "count 2 exceeds the 3 bytes left, at 2 or more apiece"),
+        (Lists, 1, "01 00 01 03 0001 01 00 0001 01", "items", "count 2 exceeds the 7 bytes left, at 4 or more apiece"),
+        (Lists, 1, "01 00 01 03 0001 02 61 00 0001 01", "items[1].tagged fields", "varint is cut off"),
         # a string is UTF-8, and no longer than Java allows
         (Text, 0, "0002 c328", "text", "not UTF-8: invalid continuation byte at byte 0"),
         (Text, 0, "0003 61eda0", "text", "not UTF-8: invalid continuation byte at byte 1"),
@@ -125,12 +136,18 @@ def test_a_varint_need_not_be_the_shortest() -> None:  # Java reads it too
         (Nested, 0, "0001 02 0003", "maybe", "the marker of a nullable structure is 2, not 1 or -1"),
         (Nested, 0, "0001 01 00", "maybe.number", "needs 2 bytes, 1 left"),
     ],
-)
+)  # fmt: skip
 def test_bytes_that_are_refused(cls: type[Message], version: int, hexadecimal: str, path: str, reason: str) -> None:
     with pytest.raises(DecodeError) as caught:
         decode(cls, version, bytes.fromhex(hexadecimal))
     assert str(caught.value) == f"{cls.__name__} v{version}: {path}: {reason}"
     assert (caught.value.path, caught.value.reason) == (path, reason)
+
+
+@pytest.mark.parametrize("version", [0, 1])
+@pytest.mark.parametrize("message", [Lists(names=[""] * 9), Lists(items=[Item()] * 9), Lists([0] * 9)], ids=repr)
+def test_a_count_of_the_shortest_elements_is_taken(message: Message, version: int) -> None:
+    assert decode(type(message), version, encode(message, version)) == message
 
 
 @pytest.mark.parametrize("version,hexadecimal", [(0, "ffffffff ffffffff"), (1, "00 00 00")])
@@ -206,6 +223,22 @@ def test_values_that_are_refused(message: Message, version: int, path: str, reas
         encode(message, version)
     assert str(caught.value) == f"{type(message).__name__} v{version}: {path}: {reason}"
     assert (caught.value.path, caught.value.reason) == (path, reason)
+
+
+@pytest.mark.parametrize(
+    "message,version,text",
+    [
+        (MetadataRequest(None), 0, "topics: may not be None before version 1"),
+        (MetadataRequest([MetadataRequestTopic(name=None)]), 9, "topics[0].name: may not be None before version 10"),
+        (FetchResponse(responses=[FetchableTopicResponse(None)]), 12, "responses[0].topic: may not be None"),  # type: ignore[arg-type]
+        (Later(None), 0, "data: may not be None before version 2"),
+        (Later(numbers=None), 1, "numbers: may not be None before version 2"),
+    ],
+)  # fmt: skip
+def test_a_none_that_other_versions_allow(message: Message, version: int, text: str) -> None:  # W15
+    with pytest.raises(EncodeError) as caught:
+        encode(message, version)
+    assert str(caught.value) == f"{type(message).__name__} v{version}: {text}"
 
 
 PASSWORD: Any = "hunter2"
