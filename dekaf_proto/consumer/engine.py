@@ -276,6 +276,7 @@ class Consumer(Generic[K, V]):
                 partition = sought[tp]
                 if offset is not None and self._partitions.get(tp) is partition and partition.seeks == seeks[tp]:
                     partition.begin_at(offset.offset)
+            self._fetcher.touch()
             self._handout.stop()
 
         return self._start("seek_to_timestamp", flow(), now, timeout)
@@ -491,6 +492,7 @@ class Consumer(Generic[K, V]):
         if not self._started:
             self._started = True
             self._metadata.start()
+        self._fetcher.touch()
         self._handout.collect()
 
     def _start(self, name: str, flow: Flow[T], now: float, timeout: float | None) -> Operation[T]:

@@ -75,3 +75,15 @@ def test_of_two_the_later_one_wins() -> None:
     setup.result(first)
     setup.result(second)
     assert setup.consumer.position(T0) == 2
+
+
+def test_a_task_that_waits_for_records_meanwhile_gets_them() -> None:
+    setup = with_a_record_a_minute()
+    setup.assign()
+    setup.read(4)
+    assert setup.poll() is None
+    waiting = setup.consumer.wait(setup.now)
+    setup.run_for(2.0)  # the broker is asked the same again and again
+    setup.consumer.seek_to_timestamp(START + 120_000, setup.now)
+    assert setup.result(waiting, limit=2.0)
+    assert setup.values(2) == ["2", "3"]
