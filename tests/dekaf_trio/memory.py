@@ -15,7 +15,7 @@ comes to an end: a loop that goes round without the clock moving is an error.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 import trio
@@ -24,7 +24,7 @@ import trio.testing
 from dekaf_proto.broker import Broker
 from dekaf_proto.events import Address, Connect, Listen, Send
 from dekaf_proto.types import TopicPartition
-from dekaf_trio import Consumer, Network
+from dekaf_trio import Consumer, Network, Record
 
 T = TypeVar("T")
 
@@ -222,3 +222,13 @@ def run(main: Callable[[MemoryKafka], Awaitable[T]], broker: Broker | None = Non
 
     trio.run(all_of_it, clock=trio.testing.MockClock(autojump_threshold=0), instruments=[steps])
     return results[0]
+
+
+async def take(count: int, records: AsyncIterator[Record[Any, Any]] | Consumer[Any, Any]) -> list[str]:
+    """The values of the next records, in a `for` that is left with the last one in hand."""
+    values = []
+    async for msg in records:
+        values.append(msg.value.decode())
+        if len(values) == count:
+            break
+    return values
