@@ -77,6 +77,8 @@ class Fetcher:
         self._cluster_version = -1
         #: When a broker that can't be asked for all of its partitions may be asked for the rest.
         self._peek_at: dict[NodeKey, float] = {}
+        #: Partitions in requests on their way of which not even the end is known.
+        self._untold: dict[NodeKey, list[TopicPartition]] = {}
         self._next_peek: float | None = None
         #: Whether anything may be different from what the last requests said; and those requests. Where nothing is, a
         #: broker that has nothing new is asked the same again, so that a thousand idle partitions cost little.
@@ -229,6 +231,7 @@ class Fetcher:
             what = asked[p.tp] = self._asked(p)
             wanted[p.tp] = Wanted(what.topic_id, what.offset, what.leader_epoch, max_bytes)
         request, max_version = session.request(wanted)
+        self._untold[key] = [p.tp for p in partitions if p.high_watermark < 0]
         self._last[key] = (asked, limit, self._cluster_version)
         self._request(key, request, max_version, asked, limit, max_wait_ms)
 
@@ -307,6 +310,11 @@ class Fetcher:
         self._warn.settled(f"fetch {key}")
         if any(answer.records for answer in data.values()):
             self._peek_at.pop(key, None)  # there may be more
+        for tp in self._untold.pop(key, ()):
+            if tp not in data and self._counts(tp, asked[tp]) is not None:
+                # Assigned anew: the broker has told its end before, and does so again only in a full response (F9).
+                session.restart(keep_id=True)
+                self._changed = True
         endpoints = [BrokerInfo(n.node_id, n.host, n.port, n.rack) for n in response.node_endpoints]
         for tp, answer in data.items():
             partition = self._counts(tp, asked[tp])

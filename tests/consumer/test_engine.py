@@ -345,6 +345,23 @@ def test_lag_and_highwater() -> None:
     assert (setup.consumer.highwater(TP), setup.consumer.lag(TP), setup.consumer.position(TP)) == (3, 2, 1)
 
 
+def test_the_end_is_known_again_after_a_new_assignment() -> None:
+    """Though in its session the broker has told it, and would not tell it again."""
+    setup = Setup({"t": 2})
+    setup.append("a", "b")
+    setup.assign()
+    setup.read(2)
+    setup.poll()
+    setup.run_for(3.0)
+    setup.consumer.incremental_unassign(TP, setup.now)
+    setup.consumer.incremental_assign({TP: 2}, setup.now)
+    setup.run_for(3.0)
+    assert (setup.consumer.highwater(TP), setup.consumer.lag(TP)) == (2, 0)
+    before = len(setup.fetches())
+    setup.run_for(10.0)
+    assert all(not request.topics for request in setup.fetches()[before:])  # and the session goes on
+
+
 def test_pause_and_resume() -> None:
     setup = Setup({"t": 2}, group_id="g")
     setup.assign()
