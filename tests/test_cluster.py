@@ -98,6 +98,7 @@ def leader_after(cluster: Cluster, *topics: MetadataResponseTopic, version: int 
 
 def test_older_answers_do_not_undo_newer_ones() -> None:  # M4
     assert leader_after(known(5), topic(partition(2, 4))) == (1, 5)
+    assert leader_after(known(5), topic(partition(2, 0))) == (1, 5)
     assert leader_after(known(5), topic(partition(2, 6))) == (2, 6)
     # trap 12: the same epoch, or none, with another leader
     assert leader_after(known(5), topic(partition(2, 5))) == (2, 5)
@@ -128,6 +129,7 @@ def test_a_topic_that_is_named_by_its_id_only() -> None:
 def test_a_partition_without_a_leader_keeps_the_last_one() -> None:  # M5
     cluster = known(5)
     assert leader_after(cluster, topic(partition(-1, 6, error=ErrorCode.LEADER_NOT_AVAILABLE))) == (1, 5)
+    assert leader_after(cluster, topic(partition(0, 6, error=ErrorCode.REPLICA_NOT_AVAILABLE))) == (0, 6)
     assert leader_after(cluster, topic(partition(-1, 6))) == (-1, 6)  # nobody leads, and that is no error
     assert cluster.leader(TP) is None
 

@@ -243,6 +243,7 @@ def test_the_highest_common_version(theirs: tuple[int, int], limit: int | None, 
     "theirs, limit, text",
     [
         ((14, 20), None, "the broker 14-20"),
+        ((14, 14), None, "the broker 14-14"),
         ((8, 13), 7, "of at most 7"),
         (None, None, "the broker none"),
         ((3, 1), None, "the broker none"),

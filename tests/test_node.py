@@ -64,6 +64,7 @@ def test_names() -> None:
     assert Node(NodeKey(-1), "kafka", 9092).name == "bootstrap server (kafka:9092)"
     assert repr(make(NodeState.READY)) == "<Node broker 3 kafka:9092 READY>"
     assert str(NodeKey(3, Purpose.FETCH)) == "broker 3"
+    assert str(NodeKey(0)) == "broker 0"
 
 
 def test_load() -> None:

@@ -286,7 +286,13 @@ def test_a_time_out_while_waiting_for_another(why: Exception | None) -> None:
 
 def test_a_time_out_without_a_reason() -> None:
     bench = Bench()
-    operation = bench.start(bench.sleep(9.0), 1.0)
+    bench.reason = ConnectionLostError("broker 5")
+
+    def flow() -> Flow[None]:
+        yield All([bench.call(5), bench.sleep(9.0)])
+
+    operation = bench.start(flow(), 1.0)
+    bench.answer(0)  # that is not what it waits for
     bench.at(1.0)
     with pytest.raises(KafkaTimeoutError, match=r"^op did not finish in 1 s$"):
         operation.result()
