@@ -317,8 +317,8 @@ def _metadata_is_busy(consumer: Consumer[Any, Any]) -> bool:
 def _check_buffered(consumer: Consumer[Any, Any], partition: Partition) -> None:
     """What is buffered can be had: the user holds it, or `poll` has output."""
     held = [chunk for run in consumer._handout._runs if not run.stopped for chunk in run.chunks]
-    if any(chunk in held or chunk.position > chunk.finished for chunk in partition.chunks):
-        return
+    if any(chunk in held or chunk.position > chunk.finished or chunk.is_used_up for chunk in partition.chunks):
+        return  # the program has a record of it, or has just read it to its end
     assert consumer._handout.has_next(None), f"{partition} has records that nobody can get"
 
 
