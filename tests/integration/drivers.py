@@ -428,7 +428,4 @@ class _Trio(Consumer):
         return got
 
     def cut(self) -> int:
-        async def job(consumer: _TrioConsumer) -> int:
-            return self._network.cut()
-
-        return int(self._do(job, lambda: "cut"))
+        return trio.from_thread.run_sync(self._network.cut, trio_token=self._token)

@@ -92,6 +92,6 @@ def test_it_commits_where_it_ended_and_reads_that_back(kafka: KafkaCluster, topi
     group = f"{topic}-group"
     wait_until("the coordinator", lambda: kafka.committed(group) == {})
     _, said = run(kafka.bootstrap, topic, group)
-    assert said == 'committed {"0": 3, "1": 2}\n'
+    assert json.loads(said.removeprefix("committed ")) == {"0": 3, "1": 2}  # in whichever order the broker answers
     committed = kafka.committed(group)
     assert committed == {(topic, 0): (3, ""), (topic, 1): (2, "")}
