@@ -27,7 +27,7 @@ from dekaf_proto import consumer as engine
 from dekaf_proto.config import ConsumerConfig
 from dekaf_proto.consumer.arguments import CommitTarget, Partitions, SeekTarget, Time
 from dekaf_proto.consumer.batch import Batch
-from dekaf_proto.consumer.chunk import FetchedRecords
+from dekaf_proto.consumer.generic import FetchedRecords
 from dekaf_proto.consumer.handout import Bound
 from dekaf_proto.consumer.metrics import ConsumerMetrics
 from dekaf_proto.errors import ConcurrentUseError, ConfigurationError, KafkaError
@@ -218,24 +218,29 @@ class Consumer(Generic[K, V]):
 
     def _gather(self, limit: int, timeout: float | None, linger: float) -> Batch[K, V]:
         deadline = None if timeout is None else time.monotonic() + timeout
-        with _Hold(self):
-            while True:
-                run = self._run
-                if run is None or self._bound is not None or linger:
-                    self._ask(None, None if deadline is None else max(0.0, deadline - time.monotonic()), linger, limit)
+        taking = False
+        try:
+            with _Hold(self):
+                while True:
                     run = self._run
-                    if run is None:
-                        return Batch()
-                run.finish()  # what was taken before; interrupted from here on, this take has not happened
-                try:
+                    if run is None or self._bound is not None or linger:
+                        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                        self._ask(None, left, linger, limit)
+                        run = self._run
+                        if run is None:
+                            return Batch()
+                    run.finish()  # what was taken before
+                    taking = True
                     if batch := Batch(run.take(limit)):
                         return batch
-                except Exception:
-                    raise
-                except BaseException:  # Ctrl+C: what was taken has not reached the program
-                    self._pump.tell(self._script(self._engine.hand_back))
-                    raise
+                    self._run = None
+        except Exception:
+            raise
+        except BaseException:  # Ctrl+C
+            if taking:  # what was taken has not reached the program
                 self._run = None
+                self._pump.tell(self._script(self._engine.hand_back))
+            raise
 
     def _ask(self, bound: Bound | None, timeout: float | None, linger: float = 0.0, records: int = 1) -> bool:
         """Gets the next run, which is in `_run` then (None if the time is up). False at the end of `bound`."""
@@ -534,7 +539,8 @@ class _Hold:
         self._consumer._holds.pop(id(self), None)
 
     def __del__(self) -> None:
-        self._consumer._holds.pop(id(self), None)
+        if hasattr(self, "_consumer"):
+            self._consumer._holds.pop(id(self), None)
 
 
 def _first(holds: dict[int, int]) -> int | None:
