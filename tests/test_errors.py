@@ -23,6 +23,7 @@ from dekaf_proto.errors import (
     FrameError,
     KafkaError,
     UnsupportedVersionError,
+    WakeupError,
     broker_error,
 )
 
@@ -166,3 +167,7 @@ def test_a_deserializer_s_failure_keeps_its_cause_but_does_not_show_the_data() -
     again = pickle.loads(pickle.dumps(error))
     assert str(again) == str(error)
     assert repr(again.cause) == repr(cause)
+
+
+def test_being_woken_up_says_so() -> None:
+    assert str(WakeupError()) == "woken up by wakeup()"

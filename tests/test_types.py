@@ -8,7 +8,7 @@ import pickle
 import pytest
 from hypothesis import given, strategies as st
 
-from dekaf_proto.types import IsolationLevel, TimestampType, TopicPartition, Uuid
+from dekaf_proto.types import IsolationLevel, TimestampType, TopicPartition, TopicPartitionOffset, Uuid
 
 
 def test_a_topic_partition_is_a_readable_key() -> None:
@@ -76,3 +76,7 @@ def test_a_uuid_is_read_back_from_its_text(raw: bytes) -> None:
 def test_what_is_no_uuid_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a topic id"):
         Uuid.parse(text)
+
+
+def test_an_offset_knows_its_partition() -> None:
+    assert TopicPartitionOffset("orders", 3, 42).topic_partition == TopicPartition("orders", 3)

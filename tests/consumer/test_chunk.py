@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, get_origin
 
 import pytest
 from hypothesis import given, strategies as st
@@ -345,7 +345,8 @@ def test_a_corrupt_batch_raises_again_and_again(make: Callable[[], bytes], readi
     for _ in range(3):
         with pytest.raises(CorruptRecordError) as raised:
             next(run)
-        assert (raised.value.offset, raised.value.next_offset) == (3, 5)
+        # What has a wrong checksum is not believed where it says that it ends.
+        assert (raised.value.offset, raised.value.next_offset) == (3, -1 if make is corrupt_crc else 5)
         assert (made.position, made.finished) == (3, 3)
     with pytest.raises(CorruptRecordError):
         run.take(10)
@@ -560,3 +561,7 @@ def test_a_later_run_does_not_finish_what_an_earlier_one_has_taken() -> None:
     assert made.finished == 0
     later.finish()
     assert made.finished == 4
+
+
+def test_a_run_can_be_named_with_the_types_of_its_records() -> None:
+    assert get_origin(FetchedRecords[str, bytes]) is Run

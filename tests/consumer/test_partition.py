@@ -23,7 +23,7 @@ def partition() -> Partition:
 
 
 def batch(base_offset: int, count: int, epoch: int = 0) -> bytes:
-    builder = BatchBuilder(base_offset=base_offset, leader_epoch=epoch)
+    builder = BatchBuilder(base_offset=base_offset, leader_epoch=epoch if epoch >= 0 else None)
     for number in range(count):
         builder.append(1_700_000_000_000, None, b"%d" % (base_offset + number))
     return builder.build()
