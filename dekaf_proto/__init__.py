@@ -1,8 +1,8 @@
 """The protocol core of dekaf: everything that decides, and nothing that does I/O.
 
 No module below imports a socket, a loop or a thread, reads a clock or draws a random number of its own. The public
-names load on first use, so that `import dekaf_proto` costs next to nothing; the submodules `errors`, `messages`,
-`records`, `types` and `wire` are public too.
+names load on first use, so that `import dekaf_proto` costs next to nothing; the submodules `config`, `consumer`,
+`errors`, `events`, `messages`, `operation`, `records`, `types` and `wire` are public too.
 """
 
 from __future__ import annotations
@@ -13,40 +13,73 @@ __version__ = "0.1.0.dev0"
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from dekaf_proto import errors, messages, records, types, wire
+    from dekaf_proto import config, consumer, errors, events, messages, operation, records, types, wire
+    from dekaf_proto.config import ConsumerConfig
+    from dekaf_proto.consumer import Batch, Consumer, ConsumerMetrics, FetchedRecords
     from dekaf_proto.errors import ErrorCode, KafkaError
+    from dekaf_proto.operation import Operation
     from dekaf_proto.records import Record
-    from dekaf_proto.types import IsolationLevel, TimestampType, TopicPartition, Uuid
+    from dekaf_proto.types import (
+        IsolationLevel,
+        OffsetAndMetadata,
+        OffsetAndTimestamp,
+        TimestampType,
+        TopicPartition,
+        TopicPartitionOffset,
+        Uuid,
+    )
 
     #: Whether mypyc compiled the hot modules of this installation. The pure ones are the specification.
     COMPILED: bool
 
 #: Public name -> the module that has it. The imports above say the same to type checkers; a test compares them.
 _HOME = {
+    "Batch": "dekaf_proto.consumer",
+    "Consumer": "dekaf_proto.consumer",
+    "ConsumerConfig": "dekaf_proto.config",
+    "ConsumerMetrics": "dekaf_proto.consumer",
     "ErrorCode": "dekaf_proto.errors",
+    "FetchedRecords": "dekaf_proto.consumer",
     "IsolationLevel": "dekaf_proto.types",
     "KafkaError": "dekaf_proto.errors",
+    "OffsetAndMetadata": "dekaf_proto.types",
+    "OffsetAndTimestamp": "dekaf_proto.types",
+    "Operation": "dekaf_proto.operation",
     "Record": "dekaf_proto.records",
     "TimestampType": "dekaf_proto.types",
     "TopicPartition": "dekaf_proto.types",
+    "TopicPartitionOffset": "dekaf_proto.types",
     "Uuid": "dekaf_proto.types",
 }
 #: A module that every compiled build compiles (setup.py has the list).
 _HOT_MODULE = "dekaf_proto.records.iterator"
-_SUBMODULES = ("errors", "messages", "records", "types", "wire")
+_SUBMODULES = ("config", "consumer", "errors", "events", "messages", "operation", "records", "types", "wire")
 
 __all__ = [
     "COMPILED",
+    "Batch",
+    "Consumer",
+    "ConsumerConfig",
+    "ConsumerMetrics",
     "ErrorCode",
+    "FetchedRecords",
     "IsolationLevel",
     "KafkaError",
+    "OffsetAndMetadata",
+    "OffsetAndTimestamp",
+    "Operation",
     "Record",
     "TimestampType",
     "TopicPartition",
+    "TopicPartitionOffset",
     "Uuid",
     "__version__",
+    "config",
+    "consumer",
     "errors",
+    "events",
     "messages",
+    "operation",
     "records",
     "types",
     "wire",
