@@ -213,8 +213,7 @@ class Consumer(Generic[K, V]):
         with _Hold(self):
             self._pump.check()
             while not self._pump.released:  # else the loop's body has closed it
-                if batch := self._gather(limit, None, max_wait):
-                    yield batch
+                yield self._gather(limit, None, max_wait)  # with no step between, where Ctrl+C could come
 
     def _gather(self, limit: int, timeout: float | None, linger: float) -> Batch[K, V]:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -227,6 +226,8 @@ class Consumer(Generic[K, V]):
                         left = None if deadline is None else max(0.0, deadline - time.monotonic())
                         self._ask(None, left, linger, limit)
                         run = self._run
+                        if run is None and deadline is None:
+                            continue
                         if run is None:
                             return Batch()
                     run.finish()  # what was taken before

@@ -188,7 +188,7 @@ class Interrupter:
 
     def _line(self, frame: FrameType, event: str, arg: object) -> Any:
         source = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
-        if event == "line" and "yield batch" not in source and not ("with " in source and "lock" in source):
+        if event == "line" and "yield " not in source and not ("with " in source and "lock" in source):
             self.count += 1
             if self.count == self.at:
                 raise KeyboardInterrupt
