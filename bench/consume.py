@@ -92,7 +92,8 @@ def fill(bootstrap: str, topic: Topic) -> None:
 
 def measure(what: str, build: str, contestant: str, bootstrap: str, topic: str, *numbers: int) -> dict[str, float]:
     python = python_of("compiled" if build == "compiled" else "pure")
-    command = [python, ROOT / "bench" / "consumers.py", what, contestant, bootstrap, topic, *map(str, numbers)]
+    script = str(ROOT / "bench" / "consumers.py")
+    command = [str(python), script, what, contestant, bootstrap, topic, *map(str, numbers)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=python.parent, check=False)
     if done.returncode != 0:
         raise SystemExit(f"{contestant} on {topic}: {done.stderr[-2000:]}")
