@@ -171,6 +171,9 @@ class Simulation:
             offset = self.random.randint(0, self.expected[tp])
             consumer.seek(tp, offset, now)
             self.expected[tp] = offset
+            self.committable[tp] = max(
+                self.committable[tp], offset
+            )  # by a seek the program is done with what was before
             self.anew.discard(tp)
         elif what == 1:
             consumer.pause(tp, now)
