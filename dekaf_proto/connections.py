@@ -316,7 +316,6 @@ class Connections(ABC):
                 continue
             pending.deadline = self.now + pending.seconds
             node.in_flight[correlation_id] = pending
-            node.last_used = self.now
             self.counts["requests"] += 1
             self._send(node, data)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dekaf_proto.client import LEAST_LOADED
 from dekaf_proto.errors import (
     ErrorCode,
 )
@@ -133,6 +134,37 @@ def test_after_a_loss_the_name_is_resolved_again_and_the_address_that_failed_com
     hand.ask()
     hand.client.resolved(hand.take(Resolve).query, addresses, hand.now)
     assert hand.take(Connect).address.host == "10.0.0.1"  # it is avoided once only
+
+
+def test_of_two_addresses_the_other_one_is_tried_first() -> None:  # C3
+    hand = Hand("kafka.test")
+    addresses = [Address("10.0.0.1", 9092), Address("10.0.0.2", 9092)]
+    seen = []
+    for _ in range(4):
+        hand.ask()
+        hand.client.resolved(hand.take(Resolve).query, addresses, hand.now)
+        (connect,) = [effect for effect in hand.drain() if isinstance(effect, Connect)]
+        seen.append(connect.address.host[-1])
+        hand.client.disconnected(hand.connect(), "reset", hand.now)
+        hand.after(2.0)
+    assert seen == ["1", "2", "1", "2"]
+
+
+def test_what_failed_before_is_forgotten_when_it_works() -> None:
+    hand = Hand("kafka.test")
+    hand.ask()
+    hand.client.resolve_failed(hand.take(Resolve).query, "no such name", hand.now)
+    assert hand.client.explain(LEAST_LOADED) is not None
+    hand.after(2.0)
+    hand.ask()
+    hand.client.resolved(hand.take(Resolve).query, [Address("10.0.0.1", 9092), Address("10.0.0.2", 9092)], hand.now)
+    hand.client.connect_failed(hand.take(Connect).conn, "refused", hand.now)
+    conn = hand.connect()
+    hand.reply(conn, MetadataResponse())
+    assert hand.client.explain(LEAST_LOADED) is None
+    hand.ask()
+    hand.client.disconnected(conn, "reset", hand.now)
+    assert hand.error().causes == (("10.0.0.2:9092", "reset"),)
 
 
 def test_the_only_address_is_not_avoided() -> None:

@@ -186,6 +186,13 @@ def test_a_throttled_node_that_is_lost_has_no_deadline_in_the_past() -> None:
     assert deadline > 101.0
 
 
+def test_from_which_version_on_a_throttle_is_the_clients() -> None:  # W31
+    expected = {
+        0: 6, 1: 8, 2: 3, 3: 6, 8: 4, 9: 4, 10: 2, 11: 3, 12: 2, 13: 2, 14: 2, 22: 1, 24: 1, 25: 1, 26: 1, 28: 1, 68: 0,
+    }  # fmt: skip
+    assert expected == THROTTLED_SINCE
+
+
 @pytest.mark.parametrize("api", list(THROTTLED_SINCE), ids=lambda api: ApiKey(api).name)
 def test_older_brokers_have_waited_themselves(api: ApiKey) -> None:  # W31
     request = request_class(api)
