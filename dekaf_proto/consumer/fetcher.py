@@ -446,11 +446,10 @@ class Fetcher:
         """The sessions of brokers that have left mean nothing any more (F15)."""
         self._cluster_version = self._client.cluster.version
         for key in [key for key in self._sessions if key.node_id not in self._client.cluster.brokers]:
-            if key not in self._in_flight:
-                del self._sessions[key]
-                self._last.pop(key, None)
-                self._asked_last.pop(key, None)
-                self._peek_at.pop(key, None)
+            del self._sessions[key]  # what was on its way has failed before
+            self._last.pop(key, None)
+            self._asked_last.pop(key, None)
+            self._peek_at.pop(key, None)
 
     def closing_requests(self) -> list[tuple[NodeKey, FetchRequest]]:
         """What tells the brokers that the sessions are over, as far as they can be told without waiting (F14)."""

@@ -276,6 +276,21 @@ def test_errors_of_the_whole_answer(code: ErrorCode) -> None:
     assert setup.values(1) == ["d"]
 
 
+def test_a_broker_that_ends_the_session() -> None:
+    # F8: without an error, and with nothing new
+    def end(request: FetchRequest, response: FetchResponse) -> FetchResponse:
+        response.session_id = 0
+        return response
+
+    setup = reading()
+    fault = setup.broker.faults.add(api=ApiKey.FETCH, node=0, alter=end)
+    setup.run_until(lambda: fault.hits)
+    setup.run_for(1)
+    setup.append("c")
+    assert setup.values(1) == ["c"]
+    assert [(r.session_id, r.session_epoch) for r in setup.fetches(0)].count((0, 0)) == 2
+
+
 def test_a_full_answer_that_lacks_a_partition() -> None:
     # F7
     def lacking(request: FetchRequest, response: FetchResponse) -> FetchResponse:
@@ -331,6 +346,43 @@ def test_a_fetch_that_is_never_answered() -> None:
     started = setup.now
     assert setup.values(1) == ["c"]
     assert 4 < setup.now - started < 6
+
+
+@pytest.mark.parametrize("how", ["connection", "session"])
+def test_a_failure_does_not_hold_up_what_was_sought_meanwhile(how: str) -> None:
+    # F16: neither a rest nor an error for what was asked before
+    setup = reading()
+    fault = setup.broker.faults.add(
+        api=ApiKey.FETCH,
+        node=0,
+        delay=1,
+        drop="after" if how == "connection" else None,
+        top_error=ErrorCode.UNKNOWN_SERVER_ERROR if how == "session" else None,
+    )
+    setup.run_until(lambda: fault.hits)
+    setup.seek(0)
+    before = len(setup.fetches(0))
+    setup.run_until(lambda: len(setup.fetches(0)) > before)
+    assert setup.partition().failures == 0
+    assert setup.values(2) == ["a", "b"]
+
+
+def test_a_broker_that_leaves_the_cluster_while_it_is_asked() -> None:
+    # F15
+    def without_node_0(request: object, response: MetadataResponse) -> MetadataResponse:
+        response.brokers = [broker for broker in response.brokers if broker.node_id != 0]
+        response.topics[0].partitions[0].leader_id = 1
+        response.topics[0].partitions[0].leader_epoch = 1
+        return response
+
+    setup = reading()
+    setup.network.block(0)
+    setup.broker.faults.add(api=ApiKey.METADATA, alter=without_node_0, times=None)
+    setup.broker.move_leader("t", 0, 1)
+    setup.refresh()
+    setup.append("c")
+    assert setup.values(1) == ["c"]
+    assert {key.node_id for key in setup.consumer._fetcher._sessions} == {1}
 
 
 def test_an_answer_that_is_cut_in_the_middle() -> None:
@@ -633,3 +685,21 @@ def test_the_leader_may_name_itself() -> None:
     setup.broker.prefer_replica("t", 0, 0)
     setup.broker.append("t", 0, [NewRecord(b"c")], setup.now)
     assert setup.values(1) == ["c"]
+
+
+def test_a_follower_that_names_itself_does_not_prolong_the_lease() -> None:
+    # F30
+    def itself(request: FetchRequest, response: FetchResponse) -> FetchResponse:
+        for topic in response.responses:
+            for partition in topic.partitions:
+                partition.preferred_read_replica, partition.records = 1, b""
+        return response
+
+    setup = near()
+    setup.values(2)
+    until = setup.partition().preferred_until
+    fault = setup.broker.faults.add(api=ApiKey.FETCH, node=1, alter=itself, times=2)
+    setup.append("c")
+    assert setup.values(1) == ["c"]
+    assert fault.spent
+    assert setup.partition().preferred_until == until

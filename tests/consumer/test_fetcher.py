@@ -274,6 +274,15 @@ def test_the_end_of_sessions_is_told() -> None:
     assert [r.session_epoch for r in setup.fetches()[-3:]] == [-1, -1, -1]
 
 
+def test_no_end_of_a_session_that_never_was() -> None:
+    setup = Setup(fetch_sessions=0)
+    setup.assign({T0: 0})
+    setup.until_fetching()
+    setup.close()
+    setup.run_for(1)
+    assert setup.fetches()[-1].session_epoch == 0
+
+
 def test_a_broker_that_has_left_the_cluster() -> None:
     # F15
     setup = Setup({"t": 2}, nodes=2)
@@ -448,6 +457,27 @@ def test_watermarks_without_records() -> None:
     setup.run_for(1)
     setup.seek(1)
     assert setup.consumer.lag(T0) == 1
+
+
+def test_watermarks_that_are_not_told_change_nothing() -> None:
+    # F17
+    def alter(request: FetchRequest, response: FetchResponse) -> FetchResponse:
+        for topic in response.responses:
+            for p in topic.partitions:
+                p.high_watermark = p.last_stable_offset = p.log_start_offset = -1
+        return response
+
+    setup = Setup()
+    setup.append("a", "b")
+    setup.assign({T0: 0})
+    setup.until_fetching(at=2)
+    setup.broker.faults.add(api=ApiKey.FETCH, alter=alter, times=None)
+    setup.run_for(1)
+    setup.append("c")
+    setup.run_for(1)
+    partition = setup.partition()
+    assert (partition.high_watermark, partition.last_stable_offset, partition.log_start_offset) == (2, 2, 0)
+    assert setup.values(3) == ["a", "b", "c"]
 
 
 def test_a_diverging_epoch_is_not_looked_at() -> None:

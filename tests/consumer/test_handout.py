@@ -393,6 +393,14 @@ def test_only_records_that_may_be_handed_out_end_a_wait() -> None:
     assert setup.result(waiting) is False
 
 
+def test_the_record_in_hand_is_not_waited_for() -> None:
+    setup = buffered(1, 3)
+    setup.read(3)
+    assert not setup.consumer.wait(setup.now, 5).done
+    assert not setup.consumer.wait(setup.now, 5, records=2).done
+    assert numbers(setup) == (3, 2)
+
+
 def test_fetching_goes_on_while_records_are_in_hand() -> None:
     # F22, architecture: the next response travels while the application works
     setup = Setup()

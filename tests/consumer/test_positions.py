@@ -167,6 +167,20 @@ def test_an_error_is_not_no_commit() -> None:
     assert timestamps(setup) == []
 
 
+def test_a_commit_while_the_committed_offset_is_looked_for() -> None:
+    # Lesson 7
+    setup = Setup(group_id="g")
+    setup.append("a", "b", "c")
+    setup.broker.commit("g", {T0: 1})
+    fault = setup.broker.faults.add(api=ApiKey.OFFSET_FETCH, error=ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, times=3)
+    setup.assign()
+    setup.run_until(lambda: fault.hits == 2)
+    setup.result(setup.consumer.commit({T0: 2}, setup.now))
+    assert setup.partition().confirmed == 2
+    assert setup.values(1) == ["c"]
+    assert setup.partition().confirmed == 2
+
+
 def test_an_error_for_good_is_told_and_the_partitions_wait() -> None:
     setup = Setup({"t": 2}, group_id="g")
     setup.append("a")
