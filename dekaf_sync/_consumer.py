@@ -94,6 +94,8 @@ class Consumer(Generic[K, V]):
             raise ConfigurationError("topics", "not yet supported, use assign")
         if config is None:
             config = ConsumerConfig(**options)
+        elif not isinstance(config, ConsumerConfig):
+            raise TypeError(f"config must be a ConsumerConfig, not {type(config).__name__}")
         elif options:
             config = config.replace(**options)
         self.config: Final[ConsumerConfig[K, V]] = config

@@ -222,8 +222,12 @@ class Pump:
     def start(self) -> None:
         """Starts the thread, if it does not run."""
         self._wanted = True
-        if self._thread is None:  # interrupted before that is set, one may start twice: the second finds it claimed
-            threading.Thread(target=self._run, name=f"dekaf: {self.name}", daemon=True).start()
+        if self._thread is None:  # who was interrupted before that is set may start two: the second finds it claimed
+            try:
+                threading.Thread(target=self._run, name=f"dekaf: {self.name}", daemon=True).start()
+            except RuntimeError:  # there are too many, or the interpreter is about to exit
+                self._wanted = False
+                raise
 
     def close(self, seconds: float) -> None:
         """Closes the engine, the sockets and the thread, whatever happens, within `seconds` and a little more.
@@ -262,9 +266,10 @@ class Pump:
 
     def join(self, seconds: float) -> bool:
         """Waits until the thread has ended; False if that does not come in time."""
-        if self._thread is not None:
-            self._thread.join(seconds)
-        return self._thread is None or not self._thread.is_alive()
+        if self._thread is None:
+            return True
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def leave_to_parent(self) -> None:
         """After a fork, in the new process: the sockets are the other one's, and what is in hand ends here."""
@@ -562,5 +567,5 @@ def _after_fork() -> None:
     _running.clear()
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows, which has no fork)
     os.register_at_fork(after_in_child=_after_fork)

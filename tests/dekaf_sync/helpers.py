@@ -32,6 +32,14 @@ class Kafka:
         """Runs `function(broker, now)` where the broker is."""
         return self.server.call(function)
 
+    def create(self, topic: str) -> None:
+        """Creates a topic with one partition."""
+        self.call(lambda broker, now: broker.create_topic(topic))
+
+    def fault(self, **what: Any) -> None:
+        """Orders a fault."""
+        self.call(lambda broker, now: broker.faults.add(**what))
+
     def append(self, *values: str, partition: int = 0, topic: str = "t", **options: Any) -> int:
         """Appends records; the first one's offset."""
         data = [value.encode() for value in values]
@@ -54,14 +62,18 @@ class Kafka:
 
 def values(records: Iterable[Record[Any, Any]]) -> list[str]:
     """The records' values as text."""
-    return [record.value.decode() for record in records]
+    return [_text(record.value) for record in records]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else str(value, "utf-8")
 
 
 def read(consumer: Consumer[Any, Any], count: int) -> list[str]:
     """The values of the next `count` records, by a `for` that then breaks: the last one stays in hand."""
     result: list[str] = []
     for record in consumer:
-        result.append(record.value.decode())
+        result.append(_text(record.value))
         if len(result) == count:
             break
     return result
@@ -73,6 +85,12 @@ def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         threading.Event().wait(0.001)
+
+
+def once(condition: Callable[[], object], action: Callable[[], object]) -> None:
+    """Waits for a condition and then does something."""
+    until(condition)
+    action()
 
 
 def waits(consumer: Consumer[Any, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Commits through a socket: every form, the callbacks of `commit_async`, what is stored, what is committed at the end."""
+"""Commits through a socket: every form, the callbacks of `commit_async`, what is stored and what is left to the end."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_every_form(
         elif way == "commit_async":
             done: list[tuple[Offsets, Exception | None]] = []
             consumer.commit_async(given, on_done=lambda offsets, error: done.append((offsets, error)))
-            until(lambda: consumer.poll(0) and False or done)
+            until(lambda: [consumer.poll(0), *done][1:])
             assert done == [(stored, None)]
         else:
             if given is None:
@@ -81,7 +81,8 @@ def test_every_form(
 @pytest.mark.parametrize("wrong", [{T0: -1}, {T0: None}, "t", T0, 42, [T0], {"t": 1}, {T0: OffsetAndMetadata(1, 5)}])  # type: ignore[arg-type]
 def test_what_can_t_be_committed_is_refused(kafka: Kafka, wrong: Any) -> None:
     with kafka.consumer(T0, group_id="g") as consumer:
-        for call in (consumer.commit, consumer.commit_async, consumer.store_offsets):
+        calls: list[Callable[[Any], None]] = [consumer.commit, consumer.commit_async, consumer.store_offsets]
+        for call in calls:
             with pytest.raises((TypeError, ValueError)):
                 call(wrong)
         assert consumer.committed(T0) is None
@@ -89,13 +90,14 @@ def test_what_can_t_be_committed_is_refused(kafka: Kafka, wrong: Any) -> None:
 
 def test_committing_without_a_group_is_an_error(kafka: Kafka) -> None:
     with kafka.consumer(T0) as consumer:
-        for call in (
+        calls: list[Callable[[], object]] = [
             consumer.commit,
             consumer.commit_async,
             lambda: consumer.committed(T0),
             consumer.seek_to_committed,
             lambda: consumer.store_offsets({T0: 1}),
-        ):
+        ]
+        for call in calls:
             with pytest.raises(NoGroupError, match="no group_id"):
                 call()
 
@@ -110,16 +112,13 @@ def test_storing_needs_the_option(kafka: Kafka) -> None:
 
 def test_a_commit_that_passes_is_tried_again_and_one_that_does_not_is_raised(kafka: Kafka) -> None:
     with kafka.consumer(T0, group_id="g") as consumer:
-        fault = {"api": ApiKey.OFFSET_COMMIT, "error": ErrorCode.COORDINATOR_LOAD_IN_PROGRESS}
-        kafka.call(lambda broker, now: broker.faults.add(**fault, times=2))  # type: ignore[arg-type]
+        kafka.fault(api=ApiKey.OFFSET_COMMIT, error=ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, times=2)
         consumer.commit({T0: 1})
         assert kafka.committed(T0) == 1
-        fault["error"] = ErrorCode.OFFSET_METADATA_TOO_LARGE
-        kafka.call(lambda broker, now: broker.faults.add(**fault))  # type: ignore[arg-type]
+        kafka.fault(api=ApiKey.OFFSET_COMMIT, error=ErrorCode.OFFSET_METADATA_TOO_LARGE)
         with pytest.raises(CommitError):
             consumer.commit({T0: 2})
-        fault = {"api": ApiKey.OFFSET_COMMIT, "silent": "before"}  # type: ignore[dict-item]
-        kafka.call(lambda broker, now: broker.faults.add(**fault))  # type: ignore[arg-type]
+        kafka.fault(api=ApiKey.OFFSET_COMMIT, silent="before")
         with pytest.raises(KafkaTimeoutError, match=r"commit did not finish in 0\.05 s"):
             consumer.commit({T0: 2}, timeout=0.05)
         assert kafka.committed(T0) == 1
@@ -183,7 +182,7 @@ def test_a_commit_calls_those_before_it(kafka: Kafka) -> None:
     """P9"""
     calls = Calls()
     with kafka.consumer(T0, group_id="g") as consumer:
-        kafka.call(lambda broker, now: broker.faults.add(api=ApiKey.OFFSET_COMMIT, delay=0.05))
+        kafka.fault(api=ApiKey.OFFSET_COMMIT, delay=0.05)
         consumer.commit_async({T0: 1}, on_done=calls.named("async"))
         assert calls.made == []
         consumer.commit({T0: 2})
@@ -198,7 +197,7 @@ def test_it_is_not_tried_again_and_the_error_is_told(kafka: Kafka) -> None:
     calls = Calls()
     with kafka.consumer(T0, group_id="g") as consumer:
         error = ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
-        kafka.call(lambda broker, now: broker.faults.add(api=ApiKey.OFFSET_COMMIT, error=error))
+        kafka.fault(api=ApiKey.OFFSET_COMMIT, error=error)
         consumer.commit_async({T0: 1}, on_done=calls.named("failed"))
         until(lambda: consumer._reports)
         consumer.pause()
@@ -212,7 +211,7 @@ def test_it_is_not_tried_again_and_the_error_is_told(kafka: Kafka) -> None:
 def test_an_error_that_nobody_is_told_is_logged(kafka: Kafka, caplog: pytest.LogCaptureFixture) -> None:
     with kafka.consumer(T0, group_id="g") as consumer:
         error = ErrorCode.OFFSET_METADATA_TOO_LARGE
-        kafka.call(lambda broker, now: broker.faults.add(api=ApiKey.OFFSET_COMMIT, error=error))
+        kafka.fault(api=ApiKey.OFFSET_COMMIT, error=error)
         consumer.commit_async({T0: 1})
         until(lambda: "commit_async" in caplog.text)
         consumer.commit_async({T0: 2})
@@ -223,7 +222,7 @@ def test_an_error_that_nobody_is_told_is_logged(kafka: Kafka, caplog: pytest.Log
 def test_what_is_left_is_called_by_close(kafka: Kafka) -> None:
     calls = Calls()
     with kafka.consumer(T0, group_id="g") as consumer:
-        kafka.call(lambda broker, now: broker.faults.add(api=ApiKey.OFFSET_COMMIT, delay=0.05))
+        kafka.fault(api=ApiKey.OFFSET_COMMIT, delay=0.05)
         consumer.commit_async({T0: 1}, on_done=calls.named("one"))
         consumer.commit_async({T0: 2}, on_done=calls.named("two"))
         assert calls.made == []
@@ -234,7 +233,7 @@ def test_what_is_left_is_called_by_close(kafka: Kafka) -> None:
 def test_what_has_no_answer_when_it_closes_has_failed(kafka: Kafka) -> None:
     calls = Calls()
     consumer = kafka.consumer(T0, group_id="g")
-    kafka.call(lambda broker, now: broker.faults.add(api=ApiKey.OFFSET_COMMIT, silent="before"))
+    kafka.fault(api=ApiKey.OFFSET_COMMIT, silent="before")
     consumer.commit_async({T0: 1}, on_done=calls.named("lost"))
     consumer.close(timeout=0.05)
     [(_, _, error)] = calls.made
@@ -304,8 +303,13 @@ def test_in_manual_mode_nothing_is_committed_by_itself(kafka: Kafka) -> None:
 def test_an_exception_in_the_body_does_not_finish_the_record(kafka: Kafka) -> None:
     """Lesson 2"""
     kafka.append("a", "b", "c")
-    with pytest.raises(ZeroDivisionError), kafka.consumer(T0, group_id="g") as consumer:
-        for record in consumer:
-            if record.value == b"b":
-                raise ZeroDivisionError
+
+    def read_and_fail() -> None:
+        with kafka.consumer(T0, group_id="g") as consumer:
+            for record in consumer:
+                if record.value == b"b":
+                    raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        read_and_fail()
     assert kafka.committed(T0) == 1

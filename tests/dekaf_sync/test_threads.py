@@ -6,7 +6,6 @@ import linecache
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +17,7 @@ import pytest
 from dekaf_proto.errors import ConcurrentUseError, KafkaError, WakeupError
 from dekaf_proto.messages import ApiKey
 from dekaf_sync import Batch, Consumer
-from tests.dekaf_sync.helpers import T0, T1, Kafka, in_thread, read, until, values, waits
+from tests.dekaf_sync.helpers import T0, T1, Kafka, in_thread, once, read, until, values, waits
 
 # -------------------------------------------------------------------------------------------------------------- wakeup
 
@@ -39,7 +38,7 @@ NAMES = ["poll", "poll for a time", "for", "batches", "batches that wait", "comm
 def silent(kafka: Kafka) -> Iterator[Consumer[Any, Any]]:
     """A consumer of a broker that answers no commit and no question for offsets."""
     for api in (ApiKey.LIST_OFFSETS, ApiKey.OFFSET_COMMIT):
-        kafka.call(lambda broker, now, api=api: broker.faults.add(api=api, times=None, silent="before"))
+        kafka.fault(api=api, times=None, silent="before")
     with kafka.consumer(group_id="g", close_timeout_ms=100) as consumer:
         consumer.assign({T1: 0})
         yield consumer
@@ -47,7 +46,7 @@ def silent(kafka: Kafka) -> Iterator[Consumer[Any, Any]]:
 
 @pytest.mark.parametrize("wait", WAITS, ids=NAMES)
 def test_wakeup_ends_a_wait(silent: Consumer[Any, Any], wait: Callable[[Consumer[Any, Any]], object]) -> None:
-    join = in_thread(lambda: until(lambda: waits(silent)) or silent.wakeup())
+    join = in_thread(lambda: once(lambda: waits(silent), silent.wakeup))
     with pytest.raises(WakeupError, match=r"woken up by wakeup\(\)"):
         wait(silent)
     join()
@@ -75,12 +74,16 @@ def test_wakeup_ends_a_loop_that_never_waits(kafka: Kafka) -> None:
     kafka.append(*map(str, range(1000)))
     with kafka.consumer(T0) as consumer:
         seen = []
-        with pytest.raises(WakeupError):
+
+        def loop() -> None:
             for record in consumer:
                 seen.append(record.offset)
                 if record.offset == 10:
                     consumer.wakeup()
                     until(lambda: not consumer._pump._posted and consumer._pump._interrupted)
+
+        with pytest.raises(WakeupError):
+            loop()
         assert seen == list(range(11))
         assert read(consumer, 1) == ["11"]
         consumer.wakeup()
@@ -91,7 +94,7 @@ def test_wakeup_ends_a_loop_that_never_waits(kafka: Kafka) -> None:
 
 def test_wakeup_from_a_signal_handler(kafka: Kafka) -> None:
     with kafka.consumer(T0) as consumer, handler(signal.SIGUSR1, consumer.wakeup):
-        join = in_thread(lambda: until(lambda: waits(consumer)) or os.kill(os.getpid(), signal.SIGUSR1))
+        join = in_thread(lambda: once(lambda: waits(consumer), lambda: os.kill(os.getpid(), signal.SIGUSR1)))
         with pytest.raises(WakeupError):
             consumer.poll()
         join()
@@ -100,7 +103,7 @@ def test_wakeup_from_a_signal_handler(kafka: Kafka) -> None:
 def test_closing_in_a_signal_handler_ends_the_call_that_waits(kafka: Kafka) -> None:
     """Lesson 33"""
     with kafka.consumer(T0) as consumer, handler(signal.SIGUSR1, consumer.close):
-        join = in_thread(lambda: until(lambda: waits(consumer)) or os.kill(os.getpid(), signal.SIGUSR1))
+        join = in_thread(lambda: once(lambda: waits(consumer), lambda: os.kill(os.getpid(), signal.SIGUSR1)))
         with pytest.raises(KafkaError, match="closed"):
             consumer.poll()
         join()
@@ -121,7 +124,7 @@ def handler(number: signal.Signals, function: Callable[[], None]) -> Iterator[No
 @pytest.mark.parametrize("wait", WAITS, ids=NAMES)
 def test_ctrl_c_ends_a_wait(silent: Consumer[Any, Any], wait: Callable[[Consumer[Any, Any]], object]) -> None:
     """Lesson 34"""
-    join = in_thread(lambda: until(lambda: waits(silent)) or os.kill(os.getpid(), signal.SIGINT))
+    join = in_thread(lambda: once(lambda: waits(silent), lambda: os.kill(os.getpid(), signal.SIGINT)))
     with pytest.raises(KeyboardInterrupt):
         wait(silent)
     join()
@@ -133,17 +136,11 @@ def test_ctrl_c_ends_a_close_and_the_next_one_goes_on(silent: Consumer[Any, Any]
     with suppress(KafkaError):
         silent.commit({T0: 1}, timeout=0.01)
     silent.commit_async({T0: 1})  # which close waits for
-    done = threading.Event()
-
-    def interrupt() -> None:
-        until(lambda: silent._engine._closing is not None)
-        os.kill(os.getpid(), signal.SIGINT)
-        done.set()
-
-    join = in_thread(interrupt)
+    join = in_thread(
+        lambda: once(lambda: silent._engine._closing is not None, lambda: os.kill(os.getpid(), signal.SIGINT))
+    )
     with pytest.raises(KeyboardInterrupt):
         silent.close(timeout=60.0)
-        done.wait(1.0)
     join()
     assert silent._pump._thread is not None
     silent._pump._stop = True  # sixty seconds are too long for a test
@@ -155,9 +152,9 @@ def test_ctrl_c_ends_a_close_and_the_next_one_goes_on(silent: Consumer[Any, Any]
 class Interrupter:
     """Raises KeyboardInterrupt in this thread at the n-th line that is run in the given files or `file.py:function`s.
 
-    Lines are finer than what can happen: the interpreter looks for signals where a function begins, where a loop begins
-    again and after a call of C code. So it does not where a `with` takes a lock, between the taking and the block or the
-    block and the release, nor between a return and a yield: these lines are left out.
+    Lines are finer than what can happen: the interpreter looks for signals where a function begins, where a loop
+    begins again and after a call of C code. So it does not where a `with` takes a lock, between the taking and the
+    block or the block and the release, nor between a return and a yield: these lines are left out.
     """
 
     def __init__(self, at: int, *packages: str) -> None:
@@ -264,6 +261,41 @@ def test_ctrl_c_at_every_line_of_beginning_and_end(kafka: Kafka, way: str) -> No
     assert at > 30
 
 
+def test_ctrl_c_in_a_deserializer_loses_no_record(kafka: Kafka) -> None:
+    """The one place where it may come in the middle of a batch when the core is compiled."""
+    kafka.append("a", "b", "c")
+    interrupt = ["b"]
+
+    def deserialize(data: bytes) -> str:
+        if data.decode() in interrupt:
+            raise KeyboardInterrupt
+        return data.decode()
+
+    with Consumer(
+        bootstrap_servers=kafka.bootstrap,
+        auto_offset_reset="earliest",
+        group_id="g",
+        value_deserializer=deserialize,
+    ) as consumer:
+        consumer.assign([T0])
+        with pytest.raises(KeyboardInterrupt):
+            consumer.poll(5.0)
+        with pytest.raises(KeyboardInterrupt):
+            read(consumer, 2)
+        interrupt.clear()
+        assert [record.value for record in consumer.poll(5.0)] == ["b", "c"]
+    assert kafka.committed(T0) == 1
+
+
+def test_a_wait_for_nothing(kafka: Kafka) -> None:
+    """The engine said that there was something, and then there is not: one waits on."""
+    kafka.append("a")
+    with kafka.consumer(T0) as consumer:
+        poll, answers = consumer._engine.poll, [None, None]
+        consumer._engine.__dict__["poll"] = lambda *args: answers.pop() if answers else poll(*args)
+        assert values(next(consumer.batches())) == ["a"]
+
+
 @pytest.mark.parametrize("way", ["poll", "batches"])
 def test_ctrl_c_loses_no_record_and_finishes_none(kafka: Kafka, way: str) -> None:
     """At every line of taking a batch. Who was interrupted and goes on gets what was taken."""
@@ -271,7 +303,7 @@ def test_ctrl_c_loses_no_record_and_finishes_none(kafka: Kafka, way: str) -> Non
     while hit:
         at += 1
         topic = f"t{at}"
-        kafka.call(lambda broker, now, topic=topic: broker.create_topic(topic))
+        kafka.create(topic)
         kafka.append(*"abcdefgh", topic=topic, per_batch=3)
         tp = T0._replace(topic=topic)
         got: list[list[str]] = []
@@ -286,7 +318,7 @@ def test_ctrl_c_loses_no_record_and_finishes_none(kafka: Kafka, way: str) -> Non
             got.append(values(batch))
             while sum(map(len, got)) < 8:
                 got.append(values(consumer.poll(5.0, 3)))
-        assert sum(got, []) == list("abcdefgh")
+        assert [value for some in got for value in some] == list("abcdefgh")
         assert kafka.committed(tp) == 8 - len(got[-1])
     assert at > 20
 
