@@ -67,6 +67,8 @@ class Commits:
         self._last_ticket = 0
         self._serving = 1
         self._abandoned: set[int] = set()
+        #: What each commit has still to get confirmed, by its ticket.
+        self._left: dict[int, dict[TopicPartition, OffsetAndMetadata]] = {}
         #: What the commit whose turn it is has failed of last.
         self._problem: KafkaError | None = None
         self._automatic: Operation[None] | None = None
@@ -155,23 +157,36 @@ class Commits:
         """Whether no commit is on its way or waits for its turn."""
         return self._serving > self._last_ticket
 
+    def is_pending(self, tp: TopicPartition) -> bool:
+        """Whether something is being committed for `tp`: what is committed is not to be asked for before that."""
+        return any(tp in left for left in self._left.values())
+
     # --------------------------------------------------------------------------------------------------- committing
 
     def commit(self, offsets: Offsets, *, retry: bool = True, explicit: bool = False) -> Flow[None]:
         """Commits; with `retry` until it succeeds or fails for good. `explicit`: what is committed is finished."""
         # A seek between now and the commit's turn has the last word, as one after it has.
         tokens = {tp: self._partitions[tp].commit_token for tp in offsets if tp in self._partitions}
-        return self._in_turn(self._commit(dict(offsets), tokens, retry, explicit))
+        return self._in_turn(dict(offsets), tokens, retry, explicit)
 
-    def _in_turn(self, flow: Flow[None]) -> Flow[None]:
+    def _in_turn(
+        self,
+        left: dict[TopicPartition, OffsetAndMetadata],
+        tokens: dict[TopicPartition, object],
+        retry: bool,
+        explicit: bool,
+    ) -> Flow[None]:
         """Commits go out in the order of the calls (P9), which is the one in which flows are started."""
         self._last_ticket += 1
         ticket = self._last_ticket
+        self._left[ticket] = left
         try:
             if self._serving != ticket:
                 yield Wait(lambda: self._serving == ticket, because=self._why)
-            yield from flow
+            if left:
+                yield from self._commit(left, tokens, retry, explicit)
         finally:
+            del self._left[ticket]
             self._problem = None
             self._abandoned.add(ticket)
             while self._serving in self._abandoned:
@@ -185,7 +200,7 @@ class Commits:
 
     def _commit(
         self,
-        offsets: dict[TopicPartition, OffsetAndMetadata],
+        left: dict[TopicPartition, OffsetAndMetadata],
         tokens: dict[TopicPartition, object],
         retry: bool,
         explicit: bool,
@@ -194,8 +209,7 @@ class Commits:
         assert group_id is not None  # the engine has refused it otherwise
         started = self._client.now
         failures = 0
-        left = offsets
-        while left:
+        while True:
             problem: KafkaError
             try:
                 coordinator = yield from self._metadata.coordinator(group_id)
@@ -206,9 +220,8 @@ class Commits:
                     raise
                 problem = error
             else:
-                done = {tp: offset for tp, offset in left.items() if tp not in errors}
+                done = {tp: left.pop(tp) for tp in list(left) if tp not in errors}
                 self._confirm(done, tokens, explicit)
-                left = {tp: left[tp] for tp in errors}
                 if not left:
                     break
                 problem = CommitError(errors)
@@ -219,9 +232,8 @@ class Commits:
             failures += 1
             self._problem = problem
             yield Sleep(self._client.backoff(failures), problem)
-        if offsets:
-            self.commits += 1
-            self.commit_seconds += self._client.now - started
+        self.commits += 1
+        self.commit_seconds += self._client.now - started
 
     def _send(self, group_id: str, coordinator: NodeKey, offsets: Offsets) -> Flow[dict[TopicPartition, BrokerError]]:
         """One OffsetCommit; the partitions that failed. A manual assignment is no member of the group (P4)."""

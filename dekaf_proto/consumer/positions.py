@@ -64,6 +64,8 @@ class Positions:
                 self.look_at_leader(partition)
         waiting: dict[tuple[PartitionPhase, int], list[Partition]] = {}
         for partition in self._partitions.values():
+            if partition.phase is PartitionPhase.INITIALIZING and self._commits.is_pending(partition.tp):
+                continue  # what was given up and taken back begins where it was (lesson 7)
             if partition.phase in self._rounds and partition.resting_until <= self._client.now:
                 waiting.setdefault(self._round_of(partition), []).append(partition)
         for which, partitions in waiting.items():
@@ -71,8 +73,8 @@ class Positions:
                 self._begin(which, partitions)
 
     def is_asking(self, partition: Partition) -> bool:
-        """Whether a round is on its way after which it is `partition`'s turn, if it is not in it itself."""
-        return self._round_of(partition) in self._busy
+        """Whether a round is on its way after which it is `partition`'s turn, if it is not in it itself; or a commit."""
+        return self._round_of(partition) in self._busy or self._commits.is_pending(partition.tp)
 
     def _round_of(self, partition: Partition) -> tuple[PartitionPhase, int]:
         """What is to be asked, and whom: the coordinator (-1) or a leader (-1 while it is not known)."""

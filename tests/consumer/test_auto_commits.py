@@ -208,6 +208,44 @@ def test_what_is_given_up_is_committed() -> None:
     assert stored(setup) == {0: 2, 1: 0}
 
 
+@pytest.mark.parametrize("trouble", ["loading", "slow", "moved", "cut"])
+def test_what_is_given_up_and_taken_back_begins_where_it_was(trouble: str) -> None:  # lesson 7
+    """What is committed of a partition is asked for only after what was being committed is."""
+    setup = make(2, nodes=2)
+    setup.append(*"abcdefgh")
+    setup.append(*"stuvwxyz", partition=1)
+    setup.assign()
+    setup.read(16)
+    setup.run_for(6.0)
+    setup.seek(2)
+    assert setup.values(3) == ["c", "d", "e"]
+    if trouble == "loading":
+        setup.broker.faults.add(api=COMMIT, error=ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, times=3)
+    elif trouble == "slow":
+        setup.broker.faults.add(api=COMMIT, delay=0.5)
+    elif trouble == "moved":
+        setup.broker.move_coordinator("g", 1 - (setup.broker.coordinator("g") or 0))
+    setup.consumer.incremental_unassign(TP, setup.now)
+    if trouble == "cut":
+        setup.network.cut()
+    setup.consumer.incremental_assign([TP], setup.now)
+    assert setup.values(1) == ["e"]  # which was in hand
+    assert setup.broker.committed("g")[TP].offset == 4
+
+
+def test_what_can_not_be_committed_does_not_hold_up_others() -> None:
+    setup = make(2)
+    setup.append("a")
+    setup.append("x", partition=1)
+    operation = setup.consumer.commit({TP: 0, TopicPartition("gone", 0): 5}, setup.now)
+    setup.run_for(0.5)
+    setup.assign()
+    began = setup.now
+    assert setup.read(2)
+    assert setup.now - began < 0.1
+    assert not operation.done
+
+
 def test_without_partitions_there_is_nothing_to_do() -> None:
     """And no deadline that stays in the past."""
     setup = make()

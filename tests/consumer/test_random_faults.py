@@ -132,7 +132,10 @@ class Simulation:
             tp = record.topic_partition
             if tp in self.anew:
                 self.anew.discard(tp)
-                assert record.offset <= self.committable[tp], f"{tp}: records before {record.offset} are lost"
+                begin = max(
+                    self.committable[tp] if self.mode == "manual" else self.expected[tp], self.broker.log_start(*tp)
+                )
+                assert record.offset <= begin, f"{tp}: records before {record.offset} are lost"
                 self.expected[tp] = record.offset
             if self.expected[tp] < record.offset <= self.broker.log_start(*tp):
                 self.expected[tp] = record.offset  # retention was faster
