@@ -73,7 +73,7 @@ class Positions:
                 self._begin(which, partitions)
 
     def is_asking(self, partition: Partition) -> bool:
-        """Whether a round is on its way after which it is `partition`'s turn, if it is not in it itself; or a commit."""
+        """Whether a round, or a commit, is on its way after which it is the partition's turn, if it is not in it."""
         return self._round_of(partition) in self._busy or self._commits.is_pending(partition.tp)
 
     def _round_of(self, partition: Partition) -> tuple[PartitionPhase, int]:
