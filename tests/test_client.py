@@ -181,6 +181,19 @@ def test_bootstrap_connections_are_closed_when_the_brokers_are_known() -> None: 
     assert hand.take(Connect).address.host == "10.0.1.1"
 
 
+def test_the_connection_to_broker_0_is_none_of_them() -> None:
+    hand = Hand()
+    hand.know(0)
+    hand.ready(0)
+    hand.know(0)
+    assert hand.client.is_ready(NodeKey(0))
+    hand.client.rebootstrap("the test says so")
+    hand.know(0)
+    hand.ready(0)  # it was of use
+    hand.client.rebootstrap("the test says so")
+    assert hand.node().state is NodeState.IDLE
+
+
 def test_a_bootstrap_connection_that_is_busy_is_closed_afterwards() -> None:
     hand = Hand()
     conn = hand.ready()
