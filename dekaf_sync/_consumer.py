@@ -1,26 +1,21 @@
 """`Consumer`: what a program with threads and blocking calls uses.
 
-Every call becomes a script for the I/O thread (see `_pump`), except for those that only read, which look at the
-engine's tables under the pump's lock. What happens in the caller's thread is the reading of records: the *run* in hand,
-which the engine gave out, is decoded record by record as the program asks, with no code of this module in between.
+What happens in the program's thread is the reading of records: the *run* in hand, which the engine gave out, is decoded
+record by record as the program asks, with no code of this module in between. Rules:
 
-Rules:
 - The run in hand belongs to the consumer, not to a generator: after a `break`, a new `for` goes on with it.
-- A call, or a `for` that has begun, holds the consumer for its thread; a second thread is refused, not queued.
 - What the program must be told and what it was given is noted in the I/O thread, so that Ctrl+C loses neither.
 
-Everything about Kafka is in the engine.
+Everything about Kafka is in the engine, and what every client does in `_client`.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
 from dekaf_proto import consumer as engine
@@ -30,12 +25,12 @@ from dekaf_proto.consumer.batch import Batch
 from dekaf_proto.consumer.generic import FetchedRecords
 from dekaf_proto.consumer.handout import Bound
 from dekaf_proto.consumer.metrics import ConsumerMetrics
-from dekaf_proto.errors import ConcurrentUseError, ConfigurationError, KafkaError
+from dekaf_proto.errors import ConfigurationError, KafkaError
 from dekaf_proto.events import EndOfPartition, Failed
 from dekaf_proto.operation import Operation
 from dekaf_proto.records import Record
 from dekaf_proto.types import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
-from dekaf_sync._pump import EXIT_SECONDS, Pump, Script
+from dekaf_sync._client import Client, Hold, script_of, seconds_of, settled
 
 if TYPE_CHECKING:
     from typing_extensions import Self, TypeVar as TypeVarWithDefault, Unpack
@@ -50,18 +45,14 @@ log = logging.getLogger("dekaf.sync")
 
 K = TypeVar("K", covariant=True)
 V = TypeVar("V", covariant=True)
-R = TypeVar("R")
 
 #: Called with the offsets that were to be committed, and with what went wrong or None.
 OnDone = Callable[[Mapping[TopicPartition, OffsetAndMetadata], "Exception | None"], object]
 #: One partition, several, or None for all that are assigned.
 Some = TopicPartition | Iterable[TopicPartition] | None
 
-#: Timeouts beyond it are meant as "for ever": no clock or lock takes any number.
-_FOREVER: Final = 1e9
 
-
-class Consumer(Generic[K, V]):
+class Consumer(Client, Generic[K, V]):
     """Reads records of Kafka's topics; `K` and `V` are the types of their keys and values.
 
     Options are those of `ConsumerConfig`, given one by one or as `config` (then `options` replace what it says). Making
@@ -100,43 +91,22 @@ class Consumer(Generic[K, V]):
             config = config.replace(**options)
         self.config: Final[ConsumerConfig[K, V]] = config
         servers = ",".join(map(str, config.bootstrap_servers))
-        self._name: Final = f"Consumer({servers!r}, group_id={config.group_id!r})"
         self._engine: Final[engine.Consumer[K, V]] = engine.Consumer(
             config, seed=int.from_bytes(os.urandom(8), "big"), unix_offset=time.time() - time.monotonic()
         )
-        self._pump: Final = Pump(self._engine, self._name)
+        name = f"Consumer({servers!r}, group_id={config.group_id!r})"
+        super().__init__(self._engine, name, config.close_timeout_ms / 1000)
         #: What the program reads, and up to where. Set in the I/O thread.
         self._run: FetchedRecords[K, V] | None = None
         self._bound: Bound | None = None
         #: What the program is still to be told. Added to in the I/O thread.
         self._failures: Final[deque[Exception]] = deque()
-        self._reports: Final[deque[Callable[[], object]]] = deque()
-        self._reporting = False
-        #: The calls and iterations under way, the first one first: the id of each `_Hold`, and its thread.
-        self._holds: Final[dict[int, int]] = {}
-
-    def __repr__(self) -> str:
-        return f"<{self._name}>"
 
     # ------------------------------------------------------------------------------------------------ beginning, end
 
     def __enter__(self) -> Self:
         self._instantly(lambda now: self._engine.incremental_assign([], now))  # it begins to look for the brokers
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            self.close()
-        except Exception:
-            if error is None:
-                raise
-            log.exception("%s, closed because of an error, met another one", self._name)
-
-    def __del__(self) -> None:
-        if hasattr(self, "_pump") and self._pump.abandon(min(EXIT_SECONDS, self.config.close_timeout_ms / 1000)):
-            self._pump.warn_unclosed()
 
     def close(self, timeout: float | None = None) -> None:
         """Commits what is finished (if `enable_auto_commit`), says goodbye and closes everything, in bounded time.
@@ -145,14 +115,7 @@ class Consumer(Generic[K, V]):
         default `close_timeout_ms`, is left and logged. The callbacks of `commit_async` that are left are called; the
         first error of theirs is raised at the end. Closing again does nothing, and so does closing in a forked process.
         """
-        if self._pump.forked:
-            return
-        seconds = self.config.close_timeout_ms / 1000 if timeout is None else _seconds(timeout)
-        with _Hold(self):
-            try:
-                self._pump.close(seconds or 0.0)
-            finally:
-                self._report_all()
+        self._close(timeout)
 
     def wakeup(self) -> None:
         """Has the call that waits raise WakeupError, or else the next one that may wait. From any thread or signal."""
@@ -187,17 +150,17 @@ class Consumer(Generic[K, V]):
         Asking for the next batch finishes this one whole. Raises what went wrong, once, and CorruptRecordError or
         DeserializationError of a record again and again until a seek.
         """
-        return self._gather(_count(max_records, self.config.max_poll_records), _seconds(timeout), 0.0)
+        return self._gather(_count(max_records, self.config.max_poll_records), seconds_of(timeout), 0.0)
 
     def batches(self, max_records: int | None = None, max_wait: float = 0.0) -> Iterator[Batch[K, V]]:
         """Batches as from `poll`, without an end and never an empty one.
 
         With `max_wait` it waits for more, that many seconds after the first record, until the batch is full.
         """
-        return self._iterate_batches(_count(max_records, self.config.max_poll_records), _seconds(max_wait) or 0.0)
+        return self._iterate_batches(_count(max_records, self.config.max_poll_records), seconds_of(max_wait) or 0.0)
 
     def _iterate(self, bound: Bound | None) -> Iterator[Record[K, V]]:
-        with _Hold(self):
+        with Hold(self):
             self._pump.check()
             while True:
                 run = self._run
@@ -212,7 +175,7 @@ class Consumer(Generic[K, V]):
                     return
 
     def _iterate_batches(self, limit: int, max_wait: float) -> Iterator[Batch[K, V]]:
-        with _Hold(self):
+        with Hold(self):
             self._pump.check()
             while not self._pump.released:  # else the loop's body has closed it
                 yield self._gather(limit, None, max_wait)  # with no step between, where Ctrl+C could come
@@ -221,7 +184,7 @@ class Consumer(Generic[K, V]):
         deadline = None if timeout is None else time.monotonic() + timeout
         taking = False
         try:
-            with _Hold(self):
+            with Hold(self):
                 while True:
                     run = self._run
                     if run is None or self._bound is not None or linger:
@@ -242,7 +205,7 @@ class Consumer(Generic[K, V]):
         except BaseException:  # Ctrl+C
             if taking:  # what was taken has not reached the program
                 self._run = None
-                self._pump.tell(self._script(self._engine.hand_back))
+                self._pump.tell(script_of(self._engine.hand_back))
             raise
 
     def _ask(self, bound: Bound | None, timeout: float | None, linger: float = 0.0, records: int = 1) -> bool:
@@ -276,17 +239,17 @@ class Consumer(Generic[K, V]):
         A mapping, or TopicPartitionOffset, gives offsets to begin at. The others begin at the committed offset, or as
         `auto_offset_reset` says.
         """
-        given = _settled(partitions)
+        given = settled(partitions)
         self._instantly(lambda now: self._engine.assign(given, now))
 
     def incremental_assign(self, partitions: Partitions) -> None:
         """Reads these partitions too."""
-        given = _settled(partitions)
+        given = settled(partitions)
         self._instantly(lambda now: self._engine.incremental_assign(given, now))
 
     def incremental_unassign(self, partitions: TopicPartition | Iterable[TopicPartition]) -> None:
         """Reads these partitions no longer. NotAssignedError, and no change, if one is not assigned."""
-        given = _settled(partitions)
+        given = settled(partitions)
         self._instantly(lambda now: self._engine.incremental_unassign(given, now))
 
     @property
@@ -296,12 +259,12 @@ class Consumer(Generic[K, V]):
 
     def pause(self, partitions: Some = None) -> None:
         """Gives nothing more of these partitions (None: all) until `resume`; what is buffered is kept."""
-        given = _settled(partitions)
+        given = settled(partitions)
         self._instantly(lambda now: self._engine.pause(given, now))
 
     def resume(self, partitions: Some = None) -> None:
         """Goes on with these partitions (None: all)."""
-        given = _settled(partitions)
+        given = settled(partitions)
         self._instantly(lambda now: self._engine.resume(given, now))
 
     @property
@@ -329,17 +292,17 @@ class Consumer(Generic[K, V]):
 
     def seek_to_beginning(self, partitions: Some = None) -> None:
         """Goes on at the first record of these partitions (None: all)."""
-        given = _settled(partitions)
+        given = settled(partitions)
         self._instantly(lambda now: self._engine.seek_to_beginning(given, now))
 
     def seek_to_end(self, partitions: Some = None) -> None:
         """Goes on behind the last record of these partitions (None: all)."""
-        given = _settled(partitions)
+        given = settled(partitions)
         self._instantly(lambda now: self._engine.seek_to_end(given, now))
 
     def seek_to_committed(self, partitions: Some = None) -> None:
         """Goes on where the group has committed (None: in all), or as `auto_offset_reset` says if it has not."""
-        given = _settled(partitions)
+        given = settled(partitions)
         self._instantly(lambda now: self._engine.seek_to_committed(given, now))
 
     def seek_to_timestamp(self, when: Time | Mapping[TopicPartition, Time], timeout: float | None = None) -> None:
@@ -347,8 +310,8 @@ class Consumer(Generic[K, V]):
 
         `when`: Unix time in ms or an aware datetime, for all partitions or for each of a mapping.
         """
-        given = _settled(when)
-        seconds = _seconds(timeout)
+        given = settled(when)
+        seconds = seconds_of(timeout)
         self._operate(lambda now: self._engine.seek_to_timestamp(given, now, seconds))
 
     # ------------------------------------------------------------------------------------------------------- commits
@@ -360,8 +323,8 @@ class Consumer(Generic[K, V]):
         TopicPartitionOffsets. A failure that passes is tried again until the time is up. Nothing to commit is no error.
         Raises CommitError, NoGroupError, KafkaTimeoutError, and what the broker says.
         """
-        given, seconds = _settled(offsets), _seconds(timeout)
-        with _Hold(self):
+        given, seconds = settled(offsets), seconds_of(timeout)
+        with Hold(self):
             try:
                 self._operate(lambda now: self._engine.commit(given, now, seconds))
             finally:
@@ -374,7 +337,7 @@ class Consumer(Generic[K, V]):
         the next call that does not only read; by `close` at the latest. `error` is None, or what `commit` would raise;
         without `on_done` that is logged. What `on_done` itself raises comes out of the call.
         """
-        given = _settled(offsets)
+        given = settled(offsets)
 
         def start(now: float) -> None:
             sent = self._engine.due(given, now)
@@ -399,7 +362,7 @@ class Consumer(Generic[K, V]):
 
     def store_offsets(self, offsets: CommitTarget) -> None:
         """Notes what the next commit without arguments is to send, where `enable_auto_offset_store` is off."""
-        given = _settled(offsets)
+        given = settled(offsets)
         self._instantly(lambda now: self._engine.store_offsets(given, now))
 
     @overload
@@ -412,7 +375,7 @@ class Consumer(Generic[K, V]):
         self, partitions: TopicPartition | Iterable[TopicPartition], timeout: float | None = None
     ) -> OffsetAndMetadata | dict[TopicPartition, OffsetAndMetadata | None] | None:
         """What the group has committed for a partition, None if nothing; for several a dict of that."""
-        given, seconds = _settled(partitions), _seconds(timeout)
+        given, seconds = settled(partitions), seconds_of(timeout)
         found = self._operate(lambda now: self._engine.committed(given, now, seconds))
         return found[given] if isinstance(given, TopicPartition) else found
 
@@ -422,150 +385,39 @@ class Consumer(Generic[K, V]):
         self, partitions: TopicPartition | Iterable[TopicPartition], timeout: float | None = None
     ) -> dict[TopicPartition, int]:
         """The first offset of each of these partitions, which need not be assigned."""
-        given, seconds = _settled(partitions), _seconds(timeout)
+        given, seconds = settled(partitions), seconds_of(timeout)
         return self._operate(lambda now: self._engine.beginning_offsets(given, now, seconds))
 
     def end_offsets(
         self, partitions: TopicPartition | Iterable[TopicPartition], timeout: float | None = None
     ) -> dict[TopicPartition, int]:
         """The offset behind the last record of each (read_committed: behind the last stable one)."""
-        given, seconds = _settled(partitions), _seconds(timeout)
+        given, seconds = settled(partitions), seconds_of(timeout)
         return self._operate(lambda now: self._engine.end_offsets(given, now, seconds))
 
     def offsets_for_times(
         self, times: Mapping[TopicPartition, Time], timeout: float | None = None
     ) -> dict[TopicPartition, OffsetAndTimestamp | None]:
         """For each partition the first record that is not older than its time (see `seek_to_timestamp`), or None."""
-        given, seconds = dict(times), _seconds(timeout)
+        given, seconds = dict(times), seconds_of(timeout)
         return self._operate(lambda now: self._engine.offsets_for_times(given, now, seconds))
 
     def partitions_for(self, topic: str, timeout: float | None = None) -> list[TopicPartition]:
         """A topic's partitions. UnknownTopicError if it does not exist; asking does not create it."""
-        seconds = _seconds(timeout)
+        seconds = seconds_of(timeout)
         return self._operate(lambda now: self._engine.partitions_for(topic, now, seconds))
 
     def topics(self, timeout: float | None = None) -> list[str]:
         """The names of all topics that may be seen, Kafka's internal ones left out."""
-        seconds = _seconds(timeout)
+        seconds = seconds_of(timeout)
         return self._operate(lambda now: self._engine.topics(now, seconds))
 
     # -------------------------------------------------------------------------------------------------------- within
-
-    def _call(self, script: Script[R], *, interruptible: bool) -> R:
-        with _Hold(self):
-            self._pump.check()
-            self._report()
-            return self._pump.call(script, interruptible=interruptible)
-
-    def _operate(self, start: Callable[[float], Operation[R]]) -> R:
-        """Starts an operation in the I/O thread and waits for its result."""
-
-        def script(now: float) -> Generator[Operation[Any], float, R]:
-            operation = start(now)
-            yield operation
-            return operation.result()
-
-        return self._call(script, interruptible=True)
-
-    def _instantly(self, action: Callable[[float], None]) -> None:
-        """Calls the engine in the I/O thread."""
-        self._call(self._script(action), interruptible=False)
-
-    @staticmethod
-    def _script(action: Callable[[float], None]) -> Script[None]:
-        def script(now: float) -> Generator[Operation[Any], float, None]:
-            action(now)
-            yield Operation.completed("call", None)
-
-        return script
-
-    def _read(self, look: Callable[[], R]) -> R:
-        """Looks at the engine's tables from the program's thread, between two turns of the I/O thread."""
-        with _Hold(self):
-            self._pump.check()
-            with self._pump.lock:
-                return look()
 
     def _stop_run(self) -> None:
         """Has the iteration of the run in hand end with the next record (in the I/O thread, where runs are made)."""
         if self._run is not None:
             self._run.stopped = True
-
-    def _report(self) -> None:
-        """Calls the callbacks that are due, unless that is where the program calls from."""
-        if self._reporting:
-            return
-        self._reporting = True
-        try:
-            while self._reports:
-                self._reports.popleft()()
-        finally:
-            self._reporting = False
-
-    def _report_all(self) -> None:
-        """The same, whatever they raise; raises the first of it at the end."""
-        first: Exception | None = None
-        while self._reports and not self._reporting:
-            try:
-                self._report()
-            except Exception as error:
-                if first is not None:
-                    log.exception("%s: a callback of commit_async has failed", self._name)
-                first = first or error
-        if first is not None:
-            raise first
-
-
-class _Hold:
-    """A call or an iteration of a consumer, which keeps other threads out. It ends with its block, or by being dropped:
-    Ctrl+C may come between any two steps."""
-
-    __slots__ = ("_consumer",)
-
-    def __init__(self, consumer: Consumer[Any, Any]) -> None:
-        self._consumer = consumer
-
-    def __enter__(self) -> None:
-        holds, me = self._consumer._holds, threading.get_ident()
-        if self._consumer._pump.forked:
-            self._consumer._pump.check()
-        if _first(holds) in (None, me):
-            holds[id(self)] = me
-            if _first(holds) == me:
-                return
-            del holds[id(self)]  # another thread came at the same moment, and was first
-        raise ConcurrentUseError(
-            f"{self._consumer!r} is in use by another thread; only wakeup() and metrics() may be called by any"
-        )
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._consumer._holds.pop(id(self), None)
-
-    def __del__(self) -> None:
-        if hasattr(self, "_consumer"):
-            self._consumer._holds.pop(id(self), None)
-
-
-def _first(holds: dict[int, int]) -> int | None:
-    threads = list(holds.values())
-    return threads[0] if threads else None
-
-
-def _settled(given: Any) -> Any:
-    """An iterable of the program's, read in the program's thread: it may be a generator, and do anything."""
-    if isinstance(given, Mapping):
-        return dict(given)
-    if isinstance(given, Iterable) and not isinstance(given, (str, bytes, tuple, Batch)):
-        return list(given)
-    return given
-
-
-def _seconds(timeout: float | None) -> float | None:
-    if timeout is None:
-        return None
-    if not timeout >= 0:
-        raise ValueError(f"a time in seconds can't be {timeout!r}")
-    return min(float(timeout), _FOREVER)
 
 
 def _count(max_records: int | None, default: int) -> int:

@@ -20,32 +20,25 @@ It is the same for every engine and knows nothing about Kafka.
 from __future__ import annotations
 
 import atexit
-import errno
 import logging
 import os
-import selectors
-import socket
 import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from dekaf_proto.errors import ClosedError, ForkedError, InternalError, KafkaError, KafkaTimeoutError, WakeupError
-from dekaf_proto.events import Address, Connect, Effect, Resolve, Send
 from dekaf_proto.operation import Operation
-from dekaf_sync._resolve import resolve
+from dekaf_sync._sockets import Engine, Sockets
 
 log = logging.getLogger("dekaf.sync")
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
-#: What one read takes at most. The more, the less often the thread has to win the interpreter back from the program.
-READ_SIZE: Final = 1 << 20
 #: How long a thread waits for the I/O thread beyond the time that the engine has for closing, in seconds.
 GRACE: Final = 1.0
 #: How long those that nobody has closed may take at the interpreter's exit, in seconds.
@@ -55,26 +48,7 @@ LONGEST_SLEEP: Final = 3600.0
 #: Windows lets Ctrl+C through only between two waits.
 WAIT_SLICE: Final = 0.1 if os.name == "nt" else -1.0
 
-_UNDER_WAY: Final = {0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", errno.EWOULDBLOCK)}
-
 Script = Callable[[float], Generator[Operation[Any], float, T]]
-
-
-class Engine(Protocol):
-    """What the loop needs of an engine."""
-
-    def resolved(self, query: int, addresses: Sequence[Address], now: float) -> None: ...
-    def resolve_failed(self, query: int, error: str, now: float) -> None: ...
-    def connected(self, conn: int, now: float) -> None: ...
-    def connect_failed(self, conn: int, error: str, now: float) -> None: ...
-    def receive_data(self, conn: int, data: memoryview, now: float) -> None: ...
-    def disconnected(self, conn: int, error: str, now: float) -> None: ...
-    def handle_timeout(self, now: float) -> None: ...
-    def effects(self) -> Sequence[Effect]: ...
-    def next_deadline(self) -> float | None: ...
-    @property
-    def closed(self) -> bool: ...
-    def close(self, now: float, timeout: float | None = None) -> Operation[None]: ...
 
 
 class _Call(Generic[T]):
@@ -103,53 +77,6 @@ class _Call(Generic[T]):
         self._running.release()
 
 
-class _Waker:
-    """A way to end a sleep of the selector: from any thread, a signal handler included."""
-
-    def __init__(self) -> None:
-        self.receiver, self._sender = socket.socketpair()
-        self.receiver.setblocking(False)
-        self._sender.setblocking(False)
-        self._lock: Final = threading.RLock()  # a descriptor that is closed here may be somebody else's at once
-
-    def wake(self) -> None:
-        with self._lock, suppress(OSError):  # it is full, so the selector does not sleep; or nobody is there any more
-            self._sender.send(b"\0")
-
-    def drain(self) -> None:
-        with suppress(OSError):
-            self.receiver.recv(4096)
-
-    def close(self) -> None:
-        with self._lock:
-            self.close_copies()
-
-    def close_copies(self) -> None:
-        self.receiver.close()
-        self._sender.close()
-
-
-class _Link:
-    """A TCP connection, or an attempt at one."""
-
-    def __init__(self, conn: int, sock: socket.socket) -> None:
-        self.conn: Final = conn
-        self.sock: Final = sock
-        self.connecting = True
-        self.unsent: deque[bytes | memoryview] = deque()
-
-    def send(self) -> None:
-        """Writes what can be written without waiting. OSError if nothing ever can again."""
-        with suppress(BlockingIOError):
-            while self.unsent:
-                data = self.unsent[0]
-                sent = self.sock.send(data)
-                if sent < len(data):
-                    self.unsent[0] = memoryview(data)[sent:]
-                else:
-                    self.unsent.popleft()
-
-
 #: Those whose thread runs.
 _running: Final[set[Pump]] = set()
 
@@ -169,12 +96,9 @@ class Pump:
         self._posted: Final[deque[Callable[[], None]]] = deque()
         self._calls: list[_Call[Any]] = []
         self._ended_calls: list[_Call[Any]] = []
-        self._links: Final[dict[int, _Link]] = {}
-        self._buffer = memoryview(b"")
         self._claim: Final = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._selector: selectors.BaseSelector | None = None
-        self._waker: _Waker | None = None
+        self._sockets: Sockets | None = None
         self._asleep = False
         self._interrupted = False
         self._wanted = False
@@ -274,19 +198,15 @@ class Pump:
     def leave_to_parent(self) -> None:
         """After a fork, in the new process: the sockets are the other one's, and what is in hand ends here."""
         self.forked = True
-        for link in self._links.values():
-            link.sock.close()
-        if self._waker is not None:
-            self._waker.close_copies()  # its lock may be held by the thread that is not here
-        if self._selector is not None:
-            self._selector.close()
+        if self._sockets is not None:
+            self._sockets.close_copies()
         with suppress(Exception):  # the fork may have come in the middle of anything
             self._engine.close(time.monotonic(), 0.0)
 
     def _post(self, function: Callable[[], None]) -> None:
         self._posted.append(function)
-        if self._asleep and self._waker is not None:
-            self._waker.wake()
+        if self._asleep and self._sockets is not None:
+            self._sockets.wake()
         if self._ended:  # nobody else would look at it
             self._run_posted()
 
@@ -375,43 +295,32 @@ class Pump:
         self._thread = threading.current_thread()
         _running.add(self)
         try:
-            with selectors.DefaultSelector() as self._selector:
-                self._buffer = memoryview(bytearray(READ_SIZE))
-                self._waker = _Waker()
-                self._selector.register(self._waker.receiver, selectors.EVENT_READ)
-                while not (self._stop or self._engine.closed):
-                    self._turn(self._selector, self._waker)
+            sockets = self._sockets = Sockets(self._engine, self._post)
+            while not (self._stop or self._engine.closed):
+                self._turn(sockets)
         except BaseException as error:
             log.critical("the I/O thread of %s has crashed", self.name, exc_info=True)
             self._crash = error
         finally:
             self._end()
 
-    def _turn(self, selector: selectors.BaseSelector, waker: _Waker) -> None:
+    def _turn(self, sockets: Sockets) -> None:
         deadline = self._engine.next_deadline()
-        self._asleep = True  # set before the last look at what is posted: who posts later sees it and wakes us
         sleep = LONGEST_SLEEP if deadline is None else min(max(0.0, deadline - time.monotonic()), LONGEST_SLEEP)
-        ready = selector.select(0.0 if self._posted else sleep)
+        self._asleep = True  # set before the last look at what is posted: who posts later sees it and wakes us
+        ready = sockets.select(0.0 if self._posted else sleep)
         self._asleep = False
         with self.lock:
             self._run_posted()
-            for key, events in ready:
-                if key.data is None:
-                    waker.drain()
-                elif key.data.conn in self._links:  # what was posted may have closed it
-                    self._ready(key.data, events)
+            sockets.handle(ready)
             if deadline is not None and deadline <= (now := time.monotonic()):
                 self._engine.handle_timeout(now)
-            self._settle()
+            sockets.carry_out_effects()
+            while done := [call for call in self._calls if call.operation is not None and call.operation.done]:
+                for call in done:
+                    self._advance(call)
+                sockets.carry_out_effects()
         self._wake_callers()
-
-    def _settle(self) -> None:
-        """Goes on with scripts and effects until nothing is left to do."""
-        self._carry_out_effects()
-        while done := [call for call in self._calls if call.operation is not None and call.operation.done]:
-            for call in done:
-                self._advance(call)
-            self._carry_out_effects()
 
     def _wake_callers(self) -> None:
         ended, self._ended_calls = self._ended_calls, []
@@ -419,11 +328,8 @@ class Pump:
             call.wake()
 
     def _end(self) -> None:
-        for link in self._links.values():
-            link.sock.close()
-        self._links.clear()
-        if self._waker is not None:
-            self._waker.close()
+        if self._sockets is not None:
+            self._sockets.close()
         self._wake_callers()
         with self.lock:
             self._ended = True
@@ -431,117 +337,6 @@ class Pump:
                 self._throw(call)
         self._run_posted()
         _running.discard(self)
-
-    # ----------------------------------------------------------------------------------------------------- the sockets
-
-    def _ready(self, link: _Link, events: int) -> None:
-        try:
-            if link.connecting:
-                self._connected(link)
-                return
-            if events & selectors.EVENT_WRITE:
-                self._send(link)
-            if events & selectors.EVENT_READ:
-                self._read(link)
-        except OSError as error:
-            self._lost(link, error.strerror or str(error))
-
-    def _connected(self, link: _Link) -> None:
-        error = link.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if error:
-            raise OSError(error, os.strerror(error))
-        link.connecting = False
-        self._send(link)
-        self._engine.connected(link.conn, time.monotonic())
-
-    def _read(self, link: _Link) -> None:
-        try:
-            size = link.sock.recv_into(self._buffer)
-        except BlockingIOError:
-            return
-        if size:
-            self._engine.receive_data(link.conn, self._buffer[:size], time.monotonic())
-        else:
-            self._lost(link, "")
-
-    def _send(self, link: _Link) -> None:
-        link.send()
-        assert self._selector is not None
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.unsent else 0)
-        if self._selector.get_key(link.sock).events != wanted:
-            self._selector.modify(link.sock, wanted, link)
-
-    def _lost(self, link: _Link, error: str) -> None:
-        self._forget(link)
-        tell = self._engine.connect_failed if link.connecting else self._engine.disconnected
-        tell(link.conn, error, time.monotonic())
-
-    def _forget(self, link: _Link) -> None:
-        del self._links[link.conn]
-        assert self._selector is not None
-        self._selector.unregister(link.sock)
-        link.sock.close()
-
-    # ---------------------------------------------------------------------------------------------------- the effects
-
-    def _carry_out_effects(self) -> None:
-        while effects := self._engine.effects():  # what can't be done is told at once, and may have effects of its own
-            for effect in effects:
-                self._carry_out(effect)
-
-    def _carry_out(self, effect: Effect) -> None:
-        if isinstance(effect, Resolve):
-            resolve(effect.host, effect.port, partial(self._resolved, effect.query))
-        elif isinstance(effect, Connect):
-            try:
-                self._connect(effect)
-            except OSError as error:
-                self._engine.connect_failed(effect.conn, error.strerror or str(error), time.monotonic())
-        elif effect.conn in self._links:  # if not, the engine knows, or will in a moment
-            link = self._links[effect.conn]
-            try:
-                if isinstance(effect, Send):
-                    link.unsent.append(effect.data)
-                    if len(link.unsent) == 1 and not link.connecting:
-                        self._send(link)
-                else:
-                    with suppress(OSError):
-                        link.send()
-                    self._forget(link)
-            except OSError as error:
-                self._lost(link, error.strerror or str(error))
-
-    def _connect(self, effect: Connect) -> None:
-        host, port = effect.address
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        socket.inet_pton(family, host.partition("%")[0])  # anything else would be looked up, and here
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            error = sock.connect_ex((host, port))
-            if error not in _UNDER_WAY:
-                raise OSError(error, os.strerror(error))
-        except BaseException:
-            sock.close()
-            raise
-        link = self._links[effect.conn] = _Link(effect.conn, sock)
-        assert self._selector is not None
-        self._selector.register(sock, selectors.EVENT_WRITE, link)
-
-    def _resolved(self, query: int, found: list[Address] | str) -> None:
-        """Called by the thread that has looked up a name."""
-
-        def tell() -> None:
-            if self._ended:
-                return
-            if isinstance(found, str):
-                self._engine.resolve_failed(query, found, time.monotonic())
-            else:
-                self._engine.resolved(query, found, time.monotonic())
-
-        self._post(tell)
 
 
 def _nothing() -> None:

@@ -30,7 +30,8 @@ from dekaf_proto.errors import (
     KafkaTimeoutError,
 )
 from dekaf_proto.messages import ApiKey
-from dekaf_sync import Consumer, _pump
+from dekaf_sync import Consumer, _pump, _sockets
+from dekaf_sync._client import script_of
 from tests.broker_server import BrokerServer
 from tests.dekaf_sync.helpers import T0, Kafka, in_thread, read, until, values, waits
 
@@ -97,7 +98,8 @@ def test_close_is_there_for_everything(kafka: Kafka) -> None:
     until(lambda: not kafka.call(lambda broker, now: broker.connections()))
     assert threads() == []
     assert consumer._engine.closed
-    assert consumer._pump._links == {}
+    assert consumer._pump._sockets is not None
+    assert consumer._pump._sockets._links == {}
 
 
 def test_an_error_of_the_body_is_not_masked(kafka: Kafka, caplog: pytest.LogCaptureFixture) -> None:
@@ -156,7 +158,7 @@ def test_close_gives_up_an_io_thread_that_does_not_answer(
     monkeypatch.setattr(_pump, "GRACE", 0.05)
     held = threading.Event()
     consumer = kafka.consumer(T0)
-    consumer._pump.tell(consumer._script(lambda now: _wait(held)))
+    consumer._pump.tell(script_of(lambda now: _wait(held)))
     consumer.close(timeout=0.05)
     assert "did not close in 0.05 s" in caplog.text
     assert "does not end" in caplog.text
@@ -172,7 +174,7 @@ def test_a_call_that_comes_too_late_is_refused(kafka: Kafka) -> None:
     consumer = kafka.consumer(T0)
     consumer.close()
     with pytest.raises(ClosedError, match="is closed"):
-        consumer._pump.call(consumer._script(lambda now: None))
+        consumer._pump.call(script_of(lambda now: None))
 
 
 # ------------------------------------------------------------------------------------------------- trouble with brokers
@@ -339,7 +341,7 @@ def test_what_is_no_file_or_socket_any_more(kafka: Kafka, monkeypatch: pytest.Mo
     def none_left() -> None:
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(_pump, "_Waker", none_left)
+    monkeypatch.setattr(_sockets, "_Waker", none_left)
     consumer = Consumer(bootstrap_servers=kafka.bootstrap)
     with pytest.raises(InternalError, match="Too many open files"):
         consumer.topics()
@@ -570,9 +572,9 @@ def test_the_child_closes_what_it_has_inherited(kafka: Kafka, in_child: Callable
     """Else the broker would see the connections end only with the child."""
     with kafka.consumer(T0) as consumer:
         consumer.topics()
-        pump = consumer._pump
-        assert pump._waker is not None
-        sockets = [link.sock for link in pump._links.values()] + [pump._waker.receiver, pump._waker._sender]
+        owner = consumer._pump._sockets
+        assert owner is not None
+        sockets = [link.sock for link in owner._links.values()] + [owner._waker.receiver, owner._waker._sender]
         assert len(sockets) > 2
 
         def child() -> None:
@@ -588,12 +590,12 @@ def test_a_fork_at_a_bad_moment(kafka: Kafka, in_child: Callable[[Callable[[], N
         held, go_on = threading.Event(), threading.Event()
 
         def hold(now: float) -> None:
-            assert consumer._pump._waker is not None
-            with consumer._pump._waker._lock:
+            assert consumer._pump._sockets is not None
+            with consumer._pump._sockets._waker._lock:
                 held.set()
                 go_on.wait(20.0)
 
-        consumer._pump.tell(consumer._script(hold))
+        consumer._pump.tell(script_of(hold))
         assert held.wait(20.0)
 
         def child() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import selectors
 import socket
 import struct
 import threading
@@ -16,7 +15,7 @@ import pytest
 from dekaf_proto.errors import ClosedError, InternalError, KafkaTimeoutError
 from dekaf_proto.events import Address, Connect, Disconnect, Effect, Resolve, Send
 from dekaf_proto.operation import Operation
-from dekaf_sync import _pump, _resolve
+from dekaf_sync import _pump, _resolve, _sockets
 from dekaf_sync._pump import Pump
 from tests.dekaf_sync.helpers import until
 
@@ -75,6 +74,11 @@ class Bench:
         self.server.settimeout(20.0)
         self.address = Address(*self.server.getsockname()[:2])
 
+    @property
+    def sockets(self) -> _sockets.Sockets:
+        assert self.pump._sockets is not None
+        return self.pump._sockets
+
     def do(self, *effects: Effect) -> None:
         """Has the engine order something."""
 
@@ -119,7 +123,7 @@ def everything(sock: socket.socket) -> bytes:
 def test_a_connection_is_set_up_as_kafka_wants_it(bench: Bench) -> None:
     """C9"""
     with bench.connect():
-        sock = bench.pump._links[1].sock
+        sock = bench.sockets._links[1].sock
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert not sock.getblocking()
@@ -129,7 +133,7 @@ def test_what_does_not_fit_is_sent_later_and_in_order(bench: Bench) -> None:
     peer = bench.connect()
     parts = [bytes([n]) * 3_000_000 for n in range(5)]
     bench.do(*(Send(1, part) for part in parts[:3]))
-    assert bench.pump._links[1].unsent  # the peer does not read
+    assert bench.sockets._links[1].unsent  # the peer does not read
     bench.do(*(Send(1, part) for part in parts[3:]))
     received = bytearray()
     while len(received) < 15_000_000:
@@ -142,7 +146,7 @@ def test_what_does_not_fit_is_sent_later_and_in_order(bench: Bench) -> None:
 def test_before_a_disconnect_is_sent_what_fits_without_waiting(bench: Bench) -> None:
     peer = bench.connect()
     bench.do(Send(1, b"x" * 20_000_000), Send(1, b"goodbye"), Disconnect(1))
-    assert bench.pump._links == {}
+    assert bench.sockets._links == {}
     assert 0 < len(everything(peer)) < 20_000_000
 
 
@@ -160,12 +164,12 @@ def test_a_peer_that_goes(bench: Bench) -> None:
     peer.close()  # resets the connection
     bench.told("disconnected", 2, "Connection reset by peer")
     bench.do(Send(1, b"x"), Disconnect(2), Send(7, b"x"))  # what nobody has any more
-    assert bench.pump._links == {}
+    assert bench.sockets._links == {}
 
 
 def test_a_connection_that_breaks_while_it_is_written_to(bench: Bench) -> None:
     with bench.connect():
-        sock = bench.pump._links[1].sock
+        sock = bench.sockets._links[1].sock
         sock.shutdown(socket.SHUT_WR)
         bench.do(Send(1, b"x"))
         bench.told("disconnected", 1, "Broken pipe")
@@ -173,25 +177,25 @@ def test_a_connection_that_breaks_while_it_is_written_to(bench: Bench) -> None:
 
 def test_a_connection_that_breaks_while_it_is_given_up(bench: Bench) -> None:
     with bench.connect():
-        bench.pump._links[1].sock.shutdown(socket.SHUT_WR)
+        bench.sockets._links[1].sock.shutdown(socket.SHUT_WR)
 
         def script(now: float) -> Generator[Operation[Any], float, None]:
-            bench.pump._links[1].unsent.append(b"x")
+            bench.sockets._links[1].unsent.append(b"x")
             bench.engine.todo.append(Disconnect(1))
             yield Operation.completed("order", None)
 
         bench.pump.call(script)
-        assert bench.pump._links == {}
+        assert bench.sockets._links == {}
     assert bench.engine.told == [("connected", 1)]
 
 
 def test_a_false_alarm(bench: Bench) -> None:
     """The selector may say that there is something to read, and then there is not."""
     with bench.connect() as peer:
-        link = bench.pump._links[1]
+        link = bench.sockets._links[1]
 
         def script(now: float) -> Generator[Operation[Any], float, None]:
-            bench.pump._read(link)
+            bench.sockets._read(link)
             yield Operation.completed("read", None)
 
         bench.pump.call(script)
@@ -235,7 +239,7 @@ def test_a_connection_that_fails_at_once(bench: Bench, monkeypatch: pytest.Monke
 
 def test_one_that_is_given_up_before_it_stands(bench: Bench) -> None:
     bench.do(Connect(1, bench.address, "localhost", False), Send(1, b"early"), Disconnect(1))
-    assert bench.pump._links == {}
+    assert bench.sockets._links == {}
     bench.do(Connect(2, bench.address, "localhost", False), Send(2, b"early"))
     for _ in range(2):
         with bench.server.accept()[0] as peer:
@@ -249,15 +253,16 @@ def test_an_event_for_a_connection_that_was_just_closed(bench: Bench) -> None:
     """What is posted comes before what the selector has found."""
     with bench.connect() as peer:
         bench.engine.told.clear()
-        sent = threading.Event()
+        held, sent = threading.Event(), threading.Event()
 
         def close(now: float) -> Generator[Operation[Any], float, None]:
             bench.engine.todo.append(Disconnect(1))
-            bench.pump._carry_out_effects()
+            bench.sockets.carry_out_effects()
             yield Operation.completed("close", None)
 
         def late(now: float) -> None:
             bench.engine.deadline = None
+            held.set()
             sent.wait(20.0)
             bench.pump.tell(close)  # so it is there when the selector is asked next, as is the data
 
@@ -267,9 +272,10 @@ def test_an_event_for_a_connection_that_was_just_closed(bench: Bench) -> None:
             yield Operation.completed("order", None)
 
         bench.pump.call(script)
+        assert held.wait(20.0)
         peer.sendall(b"x")
         sent.set()
-        until(lambda: bench.pump._links == {})
+        until(lambda: bench.sockets._links == {})
         bench.do()
         assert (bench.engine.told, bench.engine.data) == ([], b"")
 
@@ -409,8 +415,7 @@ def test_a_wait_with_an_end(bench: Bench) -> None:
 
 def test_many_wakes_fill_no_buffer(bench: Bench) -> None:
     bench.do()
-    waker = bench.pump._waker
-    assert waker is not None
+    waker = bench.sockets._waker
     for _ in range(100_000):
         waker.wake()
     bench.do()
@@ -490,9 +495,9 @@ def test_leaving_all_to_the_parent(bench: Bench) -> None:
         assert (pump.forked, engine.closed) == (True, True)
         engine.closed = False
         copy = Pump(engine, "copy")
-        copy._links[1] = _pump._Link(1, socket.socket())
-        copy._waker = _pump._Waker()
-        copy._selector = selectors.DefaultSelector()
+        link = _sockets._Link(1, socket.socket())
+        copy._sockets = sockets = _sockets.Sockets(engine, copy._post)
+        sockets._links[1] = link
         _pump._running.add(copy)
         others = _pump._running - {copy}
         _pump._running.difference_update(others)
@@ -501,8 +506,8 @@ def test_leaving_all_to_the_parent(bench: Bench) -> None:
             assert not _pump._running
         finally:
             _pump._running.update(others)
-        assert copy._links[1].sock.fileno() == -1
-        assert copy._waker.receiver.fileno() == -1
+        assert link.sock.fileno() == -1
+        assert sockets._waker.receiver.fileno() == -1
         engine.closed = False
 
 

@@ -17,6 +17,7 @@ import pytest
 from dekaf_proto.errors import ConcurrentUseError, KafkaError, WakeupError
 from dekaf_proto.messages import ApiKey
 from dekaf_sync import Batch, Consumer
+from dekaf_sync._client import script_of
 from tests.dekaf_sync.helpers import T0, T1, Kafka, in_thread, once, read, until, values, waits
 
 # -------------------------------------------------------------------------------------------------------------- wakeup
@@ -144,7 +145,7 @@ def test_ctrl_c_ends_a_close_and_the_next_one_goes_on(silent: Consumer[Any, Any]
     join()
     assert silent._pump._thread is not None
     silent._pump._stop = True  # sixty seconds are too long for a test
-    silent._pump.tell(silent._script(lambda now: None))
+    silent._pump.tell(script_of(lambda now: None))
     silent.close()
     assert not silent._pump._thread.is_alive()
 
