@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dekaf_proto.errors import ErrorCode
+from dekaf_proto.errors import DeserializationError, ErrorCode
 from dekaf_proto.messages import ApiKey
 from dekaf_proto.messages.offset_commit import OffsetCommitRequest
 from dekaf_proto.types import OffsetAndMetadata, TopicPartition
@@ -54,6 +54,28 @@ def test_the_record_in_hand_is_not_finished() -> None:  # lesson 1, P11, P12
     assert setup.poll() is None  # asking for more as well
     setup.run_for(6.0)
     assert stored(setup) == {0: 3}
+
+
+def test_a_record_that_can_not_be_read_is_not_passed_over() -> None:  # lesson 5
+    def value(data: bytes) -> str:
+        if data == b"b":
+            raise ValueError
+        return data.decode()
+
+    setup = make(value_deserializer=value)
+    setup.append("a", "b", "c")
+    setup.assign()
+    assert setup.next().value == "a"
+    for _ in range(3):
+        with pytest.raises(DeserializationError) as caught:
+            setup.next()
+        assert caught.value.next_offset == 2
+        setup.run_for(6.0)
+        assert stored(setup) == {0: 1}
+    setup.seek(caught.value.next_offset)
+    assert setup.next().value == "c"
+    setup.close()
+    assert stored(setup) == {0: 2}
 
 
 def test_what_take_gave_is_finished_by_the_next_take() -> None:

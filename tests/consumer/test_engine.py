@@ -489,6 +489,22 @@ def test_the_same_inputs_the_same_effects_byte_for_byte() -> None:
     assert trace(6) != traces[0]
 
 
+def test_a_broker_that_throttles_is_left_alone() -> None:  # W31
+    setup = Setup({"t": 2}, nodes=2)
+    setup.assign()
+    setup.until_fetching()
+    fault = setup.broker.faults.add(api=ApiKey.FETCH, node=0, throttle_time_ms=5_000)
+    setup.run_until(lambda: fault.hits)
+    setup.append("a")  # in the answer that says so
+    assert setup.values(1) == ["a"]
+    setup.append("b")
+    setup.append("x", partition=1)
+    began, before = setup.now, len(setup.fetches(0))
+    assert setup.values(2) == ["x", "b"]
+    assert 4.9 <= setup.now - began <= 5.1
+    assert len(setup.fetches(0)) <= before + 2
+
+
 def test_fetches_go_on_while_the_application_works() -> None:  # F22
     setup = Setup()
     setup.append("a")
