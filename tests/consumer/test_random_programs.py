@@ -61,6 +61,7 @@ class Program:
         self.expected: dict[TopicPartition, int] = {}
         #: Partitions whose position is looked up: the program learns it with the first record, which is not below this.
         self.unknown: dict[TopicPartition, int] = {}
+        self.run: FetchedRecords[Any, Any] | None = None
         self.visible_until: dict[TopicPartition, tuple[object, list[int], list[AnyRecord]]] = {}
         for tp in self.tps:
             for _ in range(random.randint(0, 6)):
@@ -141,6 +142,7 @@ class Program:
         assert record.offset == offsets[at], f"{record} instead of the one at {offsets[at]}"
         assert record.value.encode() == records[at].value
         assert bound is None or record.offset < bound.ends[tp]
+        assert tp not in self.consumer.paused
         self.expected[tp] = record.offset + 1
         partition = self.consumer._partitions[tp]
         assert partition.finished <= record.offset < (partition.position or 0)
@@ -158,10 +160,13 @@ class Program:
 
     def read(self, limit: int, bound: Bound | None = None) -> bool:
         """Reads what is there, in one of the ways to do it; whether the bound was reached."""
+        output: object
         take = self.random.random() < 0.5
         more = False
         while limit > 0:
-            output = self.consumer.poll(self.setup.now, bound, more=more)
+            output, self.run = self.run if bound is None else None, None
+            if output is None:
+                output = self.consumer.poll(self.setup.now, bound, more=more)
             if isinstance(output, Failed):
                 self.failed(output.error)
                 return False
@@ -179,6 +184,7 @@ class Program:
                         self.check(record, bound)
                         limit -= 1
                         if limit <= 0:
+                            self.run = output  # which goes on where it was left
                             break
                     limit -= 1
             except DeserializationError as error:
