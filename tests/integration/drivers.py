@@ -232,7 +232,8 @@ class _Sync(Consumer):
     def cut(self) -> int:
         pump = self._consumer._pump
         with pump.lock:
-            links = list(pump._links.values())
+            assert pump._sockets is not None
+            links = list(pump._sockets._links.values())
             for link in links:
                 with suppress(OSError):  # it was not yet connected
                     link.sock.shutdown(socket.SHUT_RDWR)
