@@ -178,8 +178,9 @@ def test_a_thousand_idle_partitions_cost_no_more_than_one() -> None:
     def calls(partitions: int) -> int:
         setup = Setup({"t": partitions}, check=False)
         setup.assign({TopicPartition("t", number): 0 for number in range(partitions)})
-        idle(setup)
+        setup.until_fetching()
         setup.consumer.wait(setup.now, 1000)
+        idle(setup)
         count = 0
 
         def profile(frame: FrameType, event: str, argument: object) -> None:
