@@ -130,8 +130,10 @@ class Client(Connections):
         return key
 
     def has_connectable(self) -> bool:
-        """Whether any known broker is connected, or could be asked without waiting (C6a)."""
-        return any(node.state is not NodeState.BACKOFF for node in self._candidates())
+        """Whether any known broker is connected, for whatever purpose, or could be asked without waiting (C6a)."""
+        return any(node.state is not NodeState.BACKOFF for node in self._candidates()) or any(
+            node.state is NodeState.READY for node in self._nodes.values()
+        )
 
     def has_untried(self, since: float) -> bool:
         """Whether any known broker could be asked that was not dialled since then."""

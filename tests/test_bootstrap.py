@@ -13,6 +13,7 @@ from dekaf_proto.errors import (
 )
 from dekaf_proto.messages import ApiKey
 from dekaf_proto.messages.metadata import MetadataResponse
+from dekaf_proto.node import Purpose
 from dekaf_proto.operation import Operation
 from dekaf_proto.types import TopicPartition
 from tests.consumer.helpers import Setup
@@ -111,6 +112,20 @@ def test_when_no_broker_is_left_it_begins_again(caplog: pytest.LogCaptureFixture
     assert setup.values(1) == ["b"]  # it goes on where it was
     assert consumer._client.counts["rebootstraps"] == 1
     assert any("no known broker can be reached" in message for message in caplog.messages)
+
+
+def test_one_connection_that_is_lost_is_not_all_of_them() -> None:  # C6a
+    setup = Setup({"t": 1})
+    setup.assign([TP])
+    setup.until_fetching()
+    (fetching,) = [n for key, n in setup.consumer._client._nodes.items() if key.purpose is Purpose.FETCH]
+    conn = fetching.conn
+    fault = setup.broker.faults.add(api=ApiKey.METADATA, drop="before", times=3)
+    setup.consumer._metadata.refresh()
+    setup.run_until(lambda: fault.hits == 3)
+    setup.run_for(2.0)
+    assert setup.consumer._client.counts["rebootstraps"] == 0
+    assert fetching.conn == conn
 
 
 def test_without_the_strategy_it_goes_on_trying() -> None:

@@ -106,10 +106,11 @@ class Handout:
         """Whether `next` has anything."""
         if self.has_failure:
             return True
-        ready = any(p.chunks and self._may_hand_out(p, bound) for p in self._partitions.values())
-        self._memory.starving = not ready
-        if ready:
-            return True
+        for partition in self._partitions.values():
+            if partition.chunks and self._may_hand_out(partition, bound):
+                self._memory.starving = False
+                return True
+        self._memory.starving = True
         return bound is not None and self._has_ended(bound)
 
     def has_enough(self, records: int, bound: Bound | None) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import FrameType
+
 import pytest
 
 from dekaf_proto.broker.log import AnyRecord
@@ -167,6 +170,34 @@ def test_an_idle_session_says_nothing() -> None:
     assert setup.values(1) == ["x"]
     idle(setup)
     assert [offsets(request) for request in setup.fetches()[before:] if request.topics] == [{777: 1}]
+
+
+def test_a_thousand_idle_partitions_cost_no_more_than_one() -> None:
+    """In calls of functions: what is not changed is not looked at one by one."""
+
+    def calls(partitions: int) -> int:
+        setup = Setup({"t": partitions}, check=False)
+        setup.assign({TopicPartition("t", number): 0 for number in range(partitions)})
+        setup.until_fetching()
+        setup.consumer.wait(setup.now, 1000)
+        idle(setup)
+        count = 0
+
+        def profile(frame: FrameType, event: str, argument: object) -> None:
+            nonlocal count
+            name = frame.f_globals.get("__name__", "") if event == "call" else ""
+            # Messages are left out because the broker, which looks at all partitions, makes them too.
+            theirs = ("dekaf_proto.broker", "dekaf_proto.messages")
+            count += name.startswith("dekaf_proto.") and not name.startswith(theirs)
+
+        sys.setprofile(profile)
+        try:
+            setup.run_for(3)
+        finally:
+            sys.setprofile(None)
+        return count
+
+    assert calls(1000) < calls(1) * 1.1
 
 
 def test_what_is_paused_or_assigned_no_longer_leaves_the_session() -> None:

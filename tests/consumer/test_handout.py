@@ -45,6 +45,17 @@ def test_one_run_for_all_that_is_there() -> None:
     assert setup.poll() is None
 
 
+def test_reading_a_run_asks_the_engine_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Lesson 35: no work for each record that grows with what is assigned
+    setup = buffered(50)
+    run = setup.poll()
+    assert isinstance(run, FetchedRecords)
+    for part in ("_advance", "_begin"):
+        monkeypatch.setattr(setup.consumer, part, None)
+    assert len(list(run)) == 500
+    monkeypatch.undo()
+
+
 def test_a_run_is_a_part_of_what_may_be_buffered() -> None:
     setup = buffered(4, 100, fetch_max_buffered_bytes=20_000)
     run = setup.poll()
