@@ -32,6 +32,11 @@ def test_a_lazy_name_is_the_one_of_its_module_and_is_looked_up_once() -> None:
         assert name in vars(dekaf_proto)
 
 
+def test_a_submodule_is_there_when_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(dekaf_proto, "events", raising=False)
+    assert dekaf_proto.events is importlib.import_module("dekaf_proto.events")
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'dekaf_proto' has no attribute 'Cosumer'"):
         dekaf_proto.Cosumer  # type: ignore[attr-defined]  # noqa: B018
