@@ -249,7 +249,6 @@ class Metadata:
         if isinstance(error, RebootstrapRequiredError):
             client.rebootstrap("a broker asked for it")
         elif client.now - self._failing_since >= limit:
-            self._failing_since = client.now
             client.rebootstrap(f"no metadata for {limit:g} s")
         elif not client.has_connectable():
             client.rebootstrap("no known broker can be reached")
