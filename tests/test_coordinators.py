@@ -233,7 +233,7 @@ def test_what_is_on_its_way_to_the_wrong_one_is_not_waited_for() -> None:  # G4
     third = lambda header, request: len(setup.received(OffsetFetchRequest)) == 3  # noqa: E731
     slow = setup.broker.faults.add(api=ApiKey.OFFSET_FETCH, delay=20.0, when=third)
     first, second = committed(setup), committed(setup)
-    setup.result(first)
+    setup.result(first, limit=1.0)
     setup.result(second, limit=1.0)
     assert slow.hits == 1
 
