@@ -152,6 +152,23 @@ def test_the_answer_of_a_former_leader_does_not_count() -> None:
     assert values_of(setup.read_all(5)) == ["C"]
 
 
+@pytest.mark.parametrize("release", ["2.1", None])
+def test_two_answers_for_one_position(release: str | None) -> None:
+    # Lesson 29: of the old and of the new leader, with the same records
+    setup = Setup(nodes=2, release=release)
+    setup.append("a", "b")
+    setup.assign({T0: 0})
+    assert setup.values(2) == ["a", "b"]
+    setup.poll()
+    fault = setup.broker.faults.add(api=ApiKey.FETCH, node=0, delay=0.5)
+    setup.run_until(lambda: fault.hits)
+    setup.append("c", "d")  # which the old leader sends late
+    setup.broker.move_leader("t", 0, 1)
+    setup.refresh()
+    assert values_of(setup.read_all(3)) == ["c", "d"]
+    assert {received.node for received in setup.received(FetchRequest)} == {0, 1}
+
+
 # ------------------------------------------------------------------------------------------------------------ followers
 
 
