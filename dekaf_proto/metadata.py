@@ -161,20 +161,6 @@ class Metadata:
         self._visitors = {topic: until for topic, until in self._visitors.items() if until > now}
         return [*self._wanted, *(topic for topic in self._visitors if topic not in self._wanted)]
 
-    def _is_complete(self) -> bool:
-        """Whether every wanted topic is known, with a leader for each partition (or is known to be out of reach)."""
-        cluster = self._client.cluster
-        for topic in self._topics():
-            info = cluster.topics.get(topic)
-            if info is None:
-                return False
-            if info.error is not ErrorCode.NONE:
-                if self.topic_error(topic) is None:
-                    return False
-            elif any(partition.leader not in cluster.brokers for partition in info.partitions.values()):
-                return False
-        return True
-
     # ---------------------------------------------------------------------------------------------------- the flow
 
     def _keep_fresh(self) -> Flow[None]:
@@ -205,8 +191,6 @@ class Metadata:
             self._told = ""
             client.warn.settled("metadata")
             self._updated_at = client.now
-            if not self._is_complete():
-                self._refresh = True
 
     def _hold_back(self) -> Flow[None]:
         """What was asked not long ago is asked again after a while, which grows; about a new topic at once."""
@@ -249,7 +233,6 @@ class Metadata:
         if isinstance(error, RebootstrapRequiredError):
             client.rebootstrap("a broker asked for it")
         elif client.now - self._failing_since >= limit:
-            self._failing_since = client.now
             client.rebootstrap(f"no metadata for {limit:g} s")
         elif not client.has_connectable():
             client.rebootstrap("no known broker can be reached")

@@ -226,6 +226,18 @@ def test_an_answer_may_say_that_it_is_another_one(code: ErrorCode) -> None:  # G
     assert setup.consumer._client.counts["failed_connects"] == 0
 
 
+def test_what_is_on_its_way_to_the_wrong_one_is_not_waited_for() -> None:  # G4
+    setup = make()
+    setup.result(committed(setup))
+    setup.broker.faults.add(api=ApiKey.OFFSET_FETCH, error=ErrorCode.NOT_COORDINATOR)
+    third = lambda header, request: len(setup.received(OffsetFetchRequest)) == 3  # noqa: E731
+    slow = setup.broker.faults.add(api=ApiKey.OFFSET_FETCH, delay=20.0, when=third)
+    first, second = committed(setup), committed(setup)
+    setup.result(first, limit=1.0)
+    setup.result(second, limit=1.0)
+    assert slow.hits == 1
+
+
 def test_it_is_forgotten_with_all_brokers() -> None:
     """Also if its connection was never used: a key without a node would be asked for ever."""
     setup = make()

@@ -147,9 +147,12 @@ class Chunk:
 
     def epoch_below(self, offset: int) -> int:
         """The leader epoch of the record before `offset`, which is above `start`; -1 if it is not known any more."""
+        # Each epoch is read before its start, which is written before it: so the two belong together in any thread.
+        epoch: i64 = self._batch_epoch
         if offset > self._batch_start:
-            return self._batch_epoch
-        return self._previous_epoch if offset > self._previous_start else -1
+            return epoch
+        epoch = self._previous_epoch
+        return epoch if offset > self._previous_start else -1
 
     def next_record(self, bound: i64) -> Record | None:
         """The next record below `bound`, None if there is none. Raises what is wrong with it, again and again."""

@@ -467,8 +467,6 @@ class Consumer(Generic[K, V]):
         It does not fail: what could not be done in time is logged. Calling it again gives the same operation.
         Cancelling that closes the connections at once.
         """
-        if not self._started:
-            self._client.close()
         if self.closed:
             self._closing = Operation.completed("close", None)
         if self._closing is not None:

@@ -32,7 +32,7 @@ from dekaf_proto.messages.offset_for_leader_epoch import (
     OffsetForLeaderTopic,
 )
 from dekaf_proto.metadata import Metadata
-from dekaf_proto.operation import All, Call, Flow, Sleep
+from dekaf_proto.operation import All, Call, Flow, Wait
 from dekaf_proto.types import OffsetAndTimestamp, TopicPartition
 
 #: What a ListOffsets request takes instead of a time (O1).
@@ -91,8 +91,17 @@ class Lookups:
             if not left:
                 return {tp: result[tp] for tp in wanted}
             failures += 1
-            problem = next(iter(outcome.passing.values()), None)
-            yield Sleep(self._client.backoff(failures), problem or self._metadata.last_error)
+            yield self._pause(left, failures, next(iter(outcome.passing.values()), None))
+
+    def _pause(self, left: Mapping[TopicPartition, int], failures: int, problem: KafkaError | None) -> Wait:
+        """Before the next round; it is over as soon as a leader is known that was not."""
+        cluster = self._client.cluster
+        missing = [tp for tp in left if cluster.leader(tp) is None]
+        return Wait(
+            lambda: any(cluster.leader(tp) is not None for tp in missing),
+            self._client.now + self._client.backoff(failures),
+            lambda: problem or self._metadata.last_error,
+        )
 
     def ends(self, tps: list[TopicPartition], which: int) -> Flow[dict[TopicPartition, int]]:
         """The first offsets (EARLIEST) or the ends (LATEST) of logs, asked for until there is an answer."""

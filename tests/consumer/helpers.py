@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from dekaf_proto.broker import Broker
 from dekaf_proto.broker.engine import ReceivedRequest
+from dekaf_proto.broker.faults import Fault
 from dekaf_proto.broker.versions import VersionRange
 from dekaf_proto.config import ConsumerConfig
 from dekaf_proto.consumer import Consumer, FetchedRecords
@@ -37,6 +38,8 @@ from tests.network import Network
 
 T = TypeVar("T")
 AnyRecord = Record[Any, Any]
+
+T0, T1 = TopicPartition("t", 0), TopicPartition("t", 1)
 
 #: What makes the network's clock, which starts at 1,000, a plausible time.
 UNIX_OFFSET = 1_700_000_000.0
@@ -325,6 +328,38 @@ def _check_buffered(consumer: Consumer[Any, Any], partition: Partition) -> None:
 def values_of(records: Iterable[AnyRecord]) -> list[str]:
     """The records' values, as text."""
     return [record.value.decode() for record in records]
+
+
+def led_by_0_and_1(**options: Any) -> Setup:
+    """Partition t-0 on two nodes; epoch 0: a b c d; the application has read a and b, which is in hand."""
+    setup = Setup({"t": 1}, nodes=2, **options)
+    setup.append("a", "b", "c", "d", per_batch=2)
+    setup.assign({T0: 0})
+    assert setup.values(2) == ["a", "b"]
+    setup.until_fetching(at=4)
+    return setup
+
+
+def in_phase(setup: Setup, phase: PartitionPhase) -> bool:
+    return setup.partition().phase is phase
+
+
+def from_now_on(setup: Setup, **what: Any) -> Fault:
+    """A fault of all fetches; none is on its way that does not have it."""
+    fault = setup.broker.faults.add(api=ApiKey.FETCH, times=None, **what)
+    setup.run_for(1)
+    return fault
+
+
+def reading(**options: Any) -> Setup:
+    """Partition t-0 on two nodes, at offset 2; a and b are read, b is in hand; no fetch is on its way to data."""
+    setup = Setup({"t": 2}, nodes=2, **options)
+    setup.append("a", "b")
+    setup.assign({T0: 0, T1: 0})
+    assert setup.values(2) == ["a", "b"]
+    assert setup.poll() is None  # b is finished
+    setup.run_for(2)
+    return setup
 
 
 def footprint(engine: object) -> int:

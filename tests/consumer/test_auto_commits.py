@@ -194,6 +194,7 @@ def test_without_a_seek_it_never_sends_less() -> None:
     setup.assign()
     setup.read(3)
     setup.result(setup.consumer.commit({TP: 6}, setup.now))  # by hand, and further than it has read
+    assert setup.partition().finished == 6
     setup.run_for(11.0)
     setup.read(2)
     setup.run_for(11.0)

@@ -1,113 +1,32 @@
-"""Chunks and runs: what the application is given of a response, and what counts as handed out and as finished."""
+"""Chunks: what the application is given of a response."""
 
 from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Iterable
-from typing import Any, cast, get_origin
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, strategies as st
 
-from dekaf_proto.consumer import FetchedRecords, chunk as native
 from dekaf_proto.consumer.chunk import Chunk, Reading, end_of_batches
 from dekaf_proto.errors import CorruptRecordError, DeserializationError
-from dekaf_proto.records import BatchBuilder, Codec, ControlType, Record, build_marker
-from dekaf_proto.types import IsolationLevel, TimestampType, TopicPartition
-
-TP = TopicPartition("t", 0)
-NO_BOUND = 2**63 - 1
-READ_COMMITTED: Reading = Reading(IsolationLevel.READ_COMMITTED)
-AnyChunk = Chunk
-AnyRun = FetchedRecords[Any, Any]
-
-
-def run_of(chunks: list[Chunk], bounds: list[int] | None = None) -> AnyRun:
-    """As the handout makes it, and as drivers see it."""
-    return cast("AnyRun", native.FetchedRecords(chunks, bounds))
-
-
-def batch(
-    base_offset: int,
-    values: Iterable[bytes | None],
-    *,
-    deltas: Iterable[int] | None = None,
-    last_offset_delta: int | None = None,
-    epoch: int = 0,
-    codec: Codec = Codec.NONE,
-    producer_id: int = -1,
-    transactional: bool = False,
-    append_time: int | None = None,
-) -> bytes:
-    builder = BatchBuilder(
-        codec=codec,
-        base_offset=base_offset,
-        leader_epoch=epoch,
-        producer_id=producer_id,
-        producer_epoch=0 if producer_id >= 0 else -1,
-        base_sequence=0 if producer_id >= 0 else -1,
-        transactional=transactional,
-        append_time=append_time,
-    )
-    places = iter(deltas) if deltas is not None else None
-    for value in values:
-        builder.append(1_700_000_000_000, None, value, (), next(places) if places is not None else None)
-    return builder.build(last_offset_delta=last_offset_delta)
-
-
-def numbers(start: int, count: int) -> list[bytes]:
-    return [b"%d" % number for number in range(start, start + count)]
-
-
-def marker(offset: int, producer_id: int, type: ControlType = ControlType.ABORT, epoch: int = 0) -> bytes:
-    return build_marker(
-        type,
-        producer_id=producer_id,
-        producer_epoch=1,  # since KIP-890 above that of the records (B11)
-        coordinator_epoch=0,
-        base_offset=offset,
-        timestamp=1_700_000_000_000,
-        leader_epoch=epoch,
-    )
-
-
-def legacy(offset: int, value: bytes) -> bytes:
-    """A message of format 0."""
-    from zlib import crc32
-
-    body = struct.pack(">bbi", 0, 0, -1) + struct.pack(">i", len(value)) + value
-    return struct.pack(">qi", offset, len(body) + 4) + struct.pack(">I", crc32(body)) + body
-
-
-def chunk(
-    data: bytes,
-    start: int = 0,
-    reading: Reading | None = None,
-    aborted: Iterable[tuple[int, int]] = (),
-    next_offset: int | None = None,
-) -> AnyChunk:
-    """As the fetcher makes it."""
-    view = memoryview(data)
-    size, end, epoch, damaged = end_of_batches(view)
-    if damaged:
-        end = max(end, start) + 1
-    else:
-        view = view[:size]
-    return Chunk(
-        TP, view, start, end if next_offset is None else next_offset, reading or Reading(), list(aborted), epoch
-    )
-
-
-def offsets(records: Iterable[Record[Any, Any]]) -> list[int]:
-    return [record.offset for record in records]
-
-
-def damage(data: bytes, at: int = -1) -> bytes:
-    altered = bytearray(data)
-    altered[at] ^= 0xFF
-    return bytes(altered)
-
+from dekaf_proto.records import BatchBuilder, Codec, ControlType
+from dekaf_proto.types import TimestampType
+from tests.consumer.batches import (
+    READ_COMMITTED,
+    TP,
+    AnyChunk,
+    batch,
+    chunk,
+    damage,
+    legacy,
+    marker,
+    numbers,
+    offsets,
+    refuses_3,
+    run_of,
+)
 
 # ------------------------------------------------------------------------------------------------- the end of the data
 
@@ -372,13 +291,6 @@ def test_a_bomb_is_corrupt() -> None:
         next(run_of([chunk(data, 0, Reading(max_decompressed_size=5_000))]))
 
 
-def refuses_3(value: bytes) -> int:
-    number = int(value)
-    if number == 3:
-        raise ValueError("not this one")
-    return number
-
-
 def test_a_record_that_cannot_be_deserialized_raises_again_and_again() -> None:
     # F21, lesson 5
     made = chunk(batch(0, numbers(0, 6)), 1, Reading(value_deserializer=refuses_3))
@@ -406,168 +318,3 @@ def test_the_owner_of_a_record() -> None:
     made: AnyChunk = Chunk(TP, memoryview(data), 0, 1, Reading(), (), 0, token)
     (record,) = run_of([made])
     assert record.context.ownership is token
-
-
-# -------------------------------------------------------------------------------------------------------------- bounds
-
-
-def test_a_bound_ends_a_run_before_it() -> None:
-    made = chunk(batch(0, numbers(0, 4)) + batch(4, numbers(4, 4)))
-    assert offsets(run_of([made], [3])) == [0, 1, 2]
-    assert (made.position, made.finished, made.is_used_up) == (3, 3, False)
-    assert offsets(run_of([made], [3])) == []
-    assert offsets(run_of([made], [6])) == [3, 4, 5]
-    assert offsets(run_of([made])) == [6, 7]
-    assert made.is_used_up
-
-
-def test_a_bound_in_a_gap() -> None:
-    made = chunk(batch(0, numbers(0, 2), deltas=[0, 8], last_offset_delta=9))
-    assert offsets(run_of([made], [5])) == [0]
-    assert (made.position, made.finished) == (5, 5)  # there is nothing between
-    assert offsets(run_of([made], [7])) == []
-    assert (made.position, made.finished) == (7, 7)
-    assert offsets(run_of([made], [4])) == []
-    assert (made.position, made.finished) == (7, 7)
-    assert offsets(run_of([made], [20])) == [8]
-    assert made.is_used_up
-
-
-def test_nothing_beyond_a_bound_is_looked_at() -> None:
-    """A record that nobody asked for raises nothing."""
-    made = chunk(batch(0, numbers(0, 6)), 0, Reading(value_deserializer=refuses_3))
-    assert offsets(run_of([made], [3])) == [0, 1, 2]
-    assert run_of([made], [3]).take(5) == []
-    with pytest.raises(DeserializationError):
-        next(run_of([made], [4]))
-
-
-def test_bounds_of_several_chunks() -> None:
-    first, second = chunk(batch(0, numbers(0, 4))), chunk(batch(10, numbers(10, 4)), 10)
-    assert offsets(run_of([first, second], [2, 13])) == [0, 1, 10, 11, 12]
-
-
-# ---------------------------------------------------------------------------------------------------------------- runs
-
-
-def two() -> tuple[AnyChunk, AnyChunk]:
-    return chunk(batch(0, numbers(0, 3))), chunk(batch(10, numbers(10, 3)), 10)
-
-
-def finished(*chunks: AnyChunk) -> list[int]:
-    return [made.finished for made in chunks]
-
-
-def test_asking_for_the_next_record_finishes_the_one_before() -> None:
-    # Lessons 1, 3
-    first, second = two()
-    run = run_of([first, second])
-    seen = [(record.offset, finished(first, second)) for record in run]
-    assert seen == [(0, [0, 10]), (1, [1, 10]), (2, [2, 10]), (10, [3, 10]), (11, [3, 11]), (12, [3, 12])]
-    assert finished(first, second) == [3, 13]
-    assert next(run, None) is None
-    assert (first.handed_out, second.handed_out) == (3, 3)
-
-
-def test_no_run_is_empty_for_ever() -> None:
-    run = run_of([])
-    assert list(run) == run.take(3) == []
-    run.finish()
-
-
-def test_a_stop_ends_the_iteration_and_finishes_what_is_in_hand() -> None:
-    first, second = two()
-    run = run_of([first, second])
-    next(run)
-    next(run)
-    run.stopped = True
-    assert next(run, None) is None
-    assert finished(first, second) == [2, 10]
-    assert run.take(5) == []
-    again = run_of([first, second])
-    assert offsets(again) == [2, 10, 11, 12]
-
-
-def test_what_is_not_live_is_left_out() -> None:
-    first, second = two()
-    run = run_of([first, second])
-    next(run)
-    first.live = False
-    assert offsets(run) == [10, 11, 12]
-    first, second = two()
-    second.live = False
-    assert offsets(run_of([first, second]).take(9)) == [0, 1, 2]
-
-
-def test_taking_finishes_what_was_taken_before() -> None:
-    first, second = two()
-    run = run_of([first, second])
-    assert offsets(run.take(2)) == [0, 1]
-    assert finished(first, second) == [0, 10]
-    assert offsets(run.take(3)) == [2, 10, 11]
-    assert finished(first, second) == [2, 10]
-    assert offsets(run.take(5)) == [12]
-    assert finished(first, second) == [3, 12]
-    assert run.take(5) == []
-    assert finished(first, second) == [3, 13]
-
-
-def test_taking_and_iterating_in_turn() -> None:
-    first, second = two()
-    run = run_of([first, second])
-    run.take(4)
-    assert finished(first, second) == [0, 10]
-    assert next(run).offset == 11
-    assert finished(first, second) == [3, 11]
-    assert offsets(run.take(1)) == [12]
-    assert finished(first, second) == [3, 12]
-    run.finish()
-    assert finished(first, second) == [3, 13]
-
-
-def test_finish_of_a_run_that_was_iterated() -> None:
-    first, second = two()
-    run = run_of([first, second])
-    next(run)
-    assert finished(first, second) == [0, 10]
-    run.finish()
-    assert finished(first, second) == [1, 10]
-
-
-def test_a_stop_while_taking() -> None:
-    first, second = two()
-    run = run_of([first, second])
-    run.take(2)
-    run.stopped = True
-    assert run.take(2) == []
-    assert finished(first, second) == [2, 10]
-
-
-def test_an_error_while_taking_comes_after_the_records_before_it() -> None:
-    # F20
-    first = chunk(batch(0, numbers(0, 6)), 1, Reading(value_deserializer=refuses_3))
-    run = run_of([first])
-    assert offsets(run.take(10)) == [1, 2]
-    assert finished(first) == [1]
-    for _ in range(2):
-        with pytest.raises(DeserializationError):
-            run.take(10)
-        assert finished(first) == [3]
-
-
-def test_a_later_run_does_not_finish_what_an_earlier_one_has_taken() -> None:
-    """A batch that is gathered from two runs: taking from the second one must not finish what was taken from the first,
-    which the application has not even seen (lesson 1)."""
-    made = chunk(batch(0, numbers(0, 6)))
-    run = run_of([made])
-    assert len(run.take(2)) == 2
-    run.stopped = True
-    later = run_of([made])
-    assert len(later.take(2)) == 2
-    assert made.finished == 0
-    later.finish()
-    assert made.finished == 4
-
-
-def test_a_run_can_be_named_with_the_types_of_its_records() -> None:
-    assert get_origin(FetchedRecords[str, bytes]) is native.FetchedRecords

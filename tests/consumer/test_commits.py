@@ -289,6 +289,16 @@ def test_a_commit_without_retries_fails_of_what_passes() -> None:  # P8
     assert len(sent(setup)) == 2
 
 
+def test_a_topic_that_was_made_anew_has_another_id() -> None:  # 7.3
+    setup = make()
+    setup.assign()
+    setup.consumer.pause(None, setup.now)
+    setup.run_for(2.0)
+    setup.broker.recreate_topic("t")
+    setup.result(commit(setup, {TP: 0}), limit=5.0)
+    assert stored(setup) == {0: 0}
+
+
 def test_a_note_that_is_too_long() -> None:  # P1
     setup = make()
     with pytest.raises(CommitError, match="OFFSET_METADATA_TOO_LARGE"):

@@ -63,10 +63,10 @@ def test_what_is_committed(release: str) -> None:  # P15, P16
     setup = make(3, release=release)
     third = TopicPartition("t", 2)
     assert committed(setup, TP) == {TP: None}  # a group that nobody knows
-    setup.broker.commit("g", {TP: CommittedOffset(4, 2, "note"), third: CommittedOffset(1, -1, None)})
+    setup.broker.commit("g", {TP: CommittedOffset(4, 0, "note"), third: CommittedOffset(1, -1, None)})
     setup.assign([TP])  # the ids are known from here on
     setup.run_for(1.0)
-    expected = {TP: OffsetAndMetadata(4, "note", 2), OTHER: None, third: OffsetAndMetadata(1, "", None)}
+    expected = {TP: OffsetAndMetadata(4, "note", 0), OTHER: None, third: OffsetAndMetadata(1, "", None)}
     assert committed(setup, TP, OTHER, third) == expected
     unknown = TopicPartition("u", 0)
     assert committed(setup, TP, unknown) == {TP: expected[TP], unknown: None}
@@ -138,6 +138,14 @@ def test_no_answer_is_not_the_answer_that_there_is_none(release: str) -> None:  
     setup.broker.faults.add(api=ApiKey.OFFSET_FETCH, times=3, alter=forget)
     setup.assign()
     assert setup.values(1) == ["c"]
+
+
+def test_a_topic_that_was_made_anew_has_another_id() -> None:  # P18
+    setup = make()
+    setup.assign()
+    setup.run_for(1.0)
+    setup.broker.recreate_topic("t")
+    assert committed(setup, TP) == {TP: None}
 
 
 @pytest.mark.parametrize("code", [ErrorCode.UNSTABLE_OFFSET_COMMIT, ErrorCode.COORDINATOR_LOAD_IN_PROGRESS])

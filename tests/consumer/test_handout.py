@@ -63,6 +63,18 @@ def test_a_run_is_a_part_of_what_may_be_buffered() -> None:
     assert 5_000 <= sum(chunk.size for chunk in run.chunks) < 10_000
 
 
+def test_no_more_than_was_asked_for_and_the_rest_next_time() -> None:
+    # F20, trap 18: over all partitions
+    setup = buffered(3, 7)
+    run = setup.poll()
+    assert isinstance(run, FetchedRecords)
+    taken = [run.take(10), run.take(10), run.take(10), run.take(10)]
+    assert [len(batch) for batch in taken] == [10, 10, 1, 0]
+    for partition in range(3):
+        mine = [record.offset for batch in taken for record in batch if record.partition == partition]
+        assert mine == list(range(7))
+
+
 def test_the_one_that_waited_longest_comes_first() -> None:
     setup = buffered(3, 100, fetch_max_buffered_bytes=1_200, busy=1_000)
     order: list[int] = []

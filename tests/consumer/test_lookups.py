@@ -278,7 +278,7 @@ def test_a_record_that_comes_between_the_two_answers_is_not_passed_over() -> Non
 
 
 def test_errors_of_the_second_and_third_question() -> None:
-    setup = three_nodes()
+    setup = three_nodes(auto_offset_reset="none")
     turns = iter([False, True, False, False, True])
     setup.broker.faults.add(
         api=ApiKey.LIST_OFFSETS,

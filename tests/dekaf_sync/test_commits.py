@@ -18,7 +18,7 @@ from dekaf_proto.errors import (
 )
 from dekaf_proto.messages import ApiKey
 from dekaf_sync import Batch, Consumer, OffsetAndMetadata, Record, TopicPartition, TopicPartitionOffset
-from tests.dekaf_sync.helpers import T0, T1, Kafka, read, until, values
+from tests.dekaf_sync.helpers import PATIENCE, T0, T1, Kafka, read, until, values
 
 AnyConsumer = Consumer[Any, Any]
 Offsets = Mapping[TopicPartition, OffsetAndMetadata]
@@ -279,9 +279,12 @@ def test_close_calls_all_whatever_they_raise(kafka: Kafka, caplog: pytest.LogCap
         calls.named("closes")(offsets, error)
         consumer.close()
 
+    all_sent = threading.Event()
+    kafka.fault(api=ApiKey.OFFSET_COMMIT, when=lambda header, request: all_sent.wait(PATIENCE), delay=0.001)
     for name, error in (("one", None), ("two", ValueError("two")), ("three", ValueError("three")), ("four", None)):
         consumer.commit_async({T0: 1}, on_done=calls.named(name, error))
     consumer.commit_async({T0: 2}, on_done=closes)
+    all_sent.set()
     with pytest.raises(ValueError, match="two"):
         consumer.close()
     assert calls.names == ["one", "two", "three", "four", "closes"]

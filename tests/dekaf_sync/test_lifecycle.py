@@ -293,7 +293,7 @@ def test_a_crash_reaches_who_waits_and_who_comes_later(kafka: Kafka, caplog: pyt
     for call in calls:
         with pytest.raises(InternalError):
             call()
-    assert threads() == []
+    until(lambda: threads() == [])
     with pytest.raises(InternalError):
         consumer.close()
     assert isinstance(done[0], InternalError)

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,15 +24,20 @@ from dekaf_proto.errors import (
 )
 from dekaf_proto.messages import ApiKey
 from dekaf_sync import (
+    Batch,
     Consumer,
     ConsumerConfig,
     OffsetAndMetadata,
     OffsetAndTimestamp,
+    Record,
     TopicPartition,
     TopicPartitionOffset,
 )
 from tests.broker_server import BrokerServer
 from tests.dekaf_sync.helpers import T0, T1, T2, Kafka, in_thread, once, read, until, values, waits
+
+if TYPE_CHECKING:
+    from typing_extensions import assert_type
 
 # ------------------------------------------------------------------------------------------------------------------ for
 
@@ -120,6 +125,34 @@ def test_deserializers(kafka: Kafka) -> None:
     ) as consumer:
         consumer.assign([T0])
         assert [record.value for record in consumer.poll(5.0)] == [{"n": 1}, "x"]
+
+
+def test_a_type_checker_knows_keys_and_values(kafka: Kafka) -> None:
+    """mypy compares; what is here at run time is only that it runs."""
+    kafka.append("1")
+    servers = kafka.bootstrap
+    with Consumer(bootstrap_servers=servers, auto_offset_reset="earliest", value_deserializer=int) as consumer:
+        consumer.assign([T0])
+        for record in consumer:
+            batch = Batch([record])
+            if TYPE_CHECKING:
+                assert_type(consumer, Consumer[bytes | None, int | None])
+                assert_type(record, Record[bytes | None, int | None])
+                assert_type(record.value, int | None)
+                assert_type(batch[0].key, bytes | None)
+            break
+    if TYPE_CHECKING:
+        plain = Consumer(bootstrap_servers=servers, group_id="g")
+        assert_type(plain, Consumer[bytes | None, bytes | None])
+        assert_type(plain.poll(0), Batch[bytes | None, bytes | None])
+        assert_type(next(plain.batches()), Batch[bytes | None, bytes | None])
+        assert_type(plain.committed(T0), OffsetAndMetadata | None)
+        assert_type(plain.committed([T0]), dict[TopicPartition, OffsetAndMetadata | None])
+        config = ConsumerConfig(bootstrap_servers=servers, key_deserializer=bytes.decode)
+        assert_type(Consumer(config=config), Consumer[str | None, bytes | None])
+        assert_type(Consumer(config=config, group_id="g"), Consumer[str | None, bytes | None])
+        Consumer(bootstrap_servers=servers, fetch_min_bytes="1")  # type: ignore[call-overload]
+        Consumer(bootstrap_servers=servers, fetch_min_byte=1)  # type: ignore[call-overload]
 
 
 def test_a_deserializer_runs_in_the_program_s_thread(kafka: Kafka) -> None:

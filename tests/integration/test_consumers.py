@@ -9,7 +9,7 @@ from functools import cache
 
 import pytest
 
-from dekaf_proto.errors import DeserializationError, UnknownTopicError
+from dekaf_proto.errors import ClosedError, DeserializationError, UnknownTopicError
 from dekaf_proto.types import TimestampType, TopicPartition, TopicPartitionOffset
 from tests.integration import librdkafka
 from tests.integration.drivers import AnyRecord, Driver, open_consumer
@@ -397,13 +397,14 @@ def test_a_topic_that_comes_into_being_later(kafka: KafkaCluster, driver: Driver
 
 def test_what_it_tells_of_itself(kafka: KafkaCluster, driver: Driver, topic: str) -> None:
     fill(kafka, topic, 10)
+    tp = TopicPartition(topic, 0)
     with open_consumer(driver, kafka.bootstrap, group_id=topic) as consumer:
-        consumer.assign([TopicPartition(topic, 0)])
+        consumer.assign([tp])
         consumer.read(4)
         consumer.commit()
         metrics = consumer.metrics()
         assert metrics.assigned_partitions == 1
-        assert metrics.lag == {TopicPartition(topic, 0): 6}
+        assert metrics.lag == {tp: 6}
         assert metrics.fetches >= 1
         assert metrics.buffered_bytes > 0
         assert (metrics.commits, metrics.failed_commits) == (1, 0)
@@ -414,4 +415,8 @@ def test_what_it_tells_of_itself(kafka: KafkaCluster, driver: Driver, topic: str
         assert len(consumer.poll(timeout=0.05)) == 0
         assert consumer.metrics().records == 10
         consumer.close()
+        consumer.close()
         assert consumer.metrics().connects == metrics.connects
+        for call in (consumer.poll, consumer.commit, consumer.topics, consumer.seek_to_end):
+            with pytest.raises(ClosedError):
+                call()

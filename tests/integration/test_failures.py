@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
-from dekaf_proto.types import OffsetAndMetadata, TopicPartition
+from dekaf_proto.types import TopicPartition
 from tests.integration.drivers import DRIVERS, Consumer, Driver, open_consumer
 from tests.integration.kafka import KafkaCluster, wait_until
 
@@ -34,8 +34,9 @@ class Writer(threading.Thread):
         self._topic = topic
         self._ended = threading.Event()
         configs = {"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 5}
-        # By itself it would wait for a silent broker for a minute.
-        self._producer = Producer({**configs, "socket.timeout.ms": 3000, "request.timeout.ms": 2000})
+        # By itself it would wait for a silent broker for a minute, and take less than comes together meanwhile.
+        patience = {"socket.timeout.ms": 3000, "request.timeout.ms": 2000, "queue.buffering.max.messages": 1_000_000}
+        self._producer = Producer({**configs, **patience})
 
     def run(self) -> None:
         while not self._ended.is_set():
@@ -70,8 +71,6 @@ class Reader:
         self.got: dict[int, list[bytes]] = defaultdict(list)
         self.count = 0
         self.commits = 0
-        #: What was committed last, and at which time.
-        self.committed: dict[TopicPartition, OffsetAndMetadata] = {}
 
     def run(self) -> None:
         tps = [TopicPartition(self.topic, partition) for partition in range(PARTITIONS)]
@@ -108,13 +107,13 @@ def reading_and_writing(cluster: KafkaCluster, topic: str, **options: object) ->
 
     def all_read(more: int) -> None:
         """Until each reader has that many records more."""
-        wanted = [(reader, reader.count + more) for reader in readers]
+        aims = [(reader, reader.count + more) for reader in readers]
 
         def enough() -> bool:
             for future in futures:
                 if future.done():
                     future.result()  # raises, if it ended before its time
-            return len(readers) == len(DRIVERS) and all(reader.count > count for reader, count in wanted)
+            return len(readers) == len(DRIVERS) and all(reader.count > aim for reader, aim in aims)
 
         wait_until("all to read on", enough, LONG)
 
