@@ -441,6 +441,15 @@ def test_an_id_that_is_not_used_is_forgotten() -> None:
     assert group.view().state is STABLE
 
 
+def test_ids_are_forgotten_each_in_its_time() -> None:
+    group = peer()
+    slow, quick = group.member(session=30), group.member(session=20)
+    slow.send_join()
+    quick.send_join()
+    group.pass_time(20)
+    assert group.view().pending == (slow.receive_join().member_id,)
+
+
 def test_all_go_while_an_id_is_given_out() -> None:
     group = peer()
     a, b = group.member(), group.member()
@@ -747,6 +756,16 @@ def test_the_coordinator_stops_and_comes_back() -> None:
     assert group.view().state is STABLE
     group.pass_time(0.001)
     assert group.view().state is EMPTY
+
+
+def test_another_node_stops() -> None:
+    group = peer(2)
+    a, b = pair(group)
+    a.join()
+    group.broker.stop_node(1, group.now)
+    assert group.view().state is PREPARING  # it goes on
+    b.join()
+    assert a.receive_join().error_code == 0
 
 
 def test_a_coordinator_that_stands_still_ends_no_session() -> None:
