@@ -270,6 +270,7 @@ class Broker(InProcess):
                 if connection.waiting is not None:
                     self._resume(connection)
                 self._serve(connection)
+        self.cluster.expire_groups(now)  # those whose heartbeats have not come meanwhile
 
     # ------------------------------------------------------------------------------------------------------- requests
 

@@ -38,6 +38,7 @@ from dekaf_proto.broker.groups import (
     Reply,
     Synced,
 )
+from dekaf_proto.broker.members import Members
 from dekaf_proto.errors import ErrorCode
 from dekaf_proto.types import TopicPartition
 
@@ -69,13 +70,11 @@ class Group:
         self.generation = 0
         self.protocol_type: str | None = None
         self.protocol: str | None = None
-        self.leader = ""
-        self.members: dict[str, Member] = {}
+        self.members = Members()
         self.persisted: Persisted | None = None
         self._options = options
         self._random = random
         self._on_answer = on_answer
-        self._statics: dict[str, str] = {}
         #: member id -> until when its second JoinGroup must have come (error 79).
         self._pending: dict[str, float] = {}
         #: Those of this generation that have not sent SyncGroup.
@@ -95,8 +94,8 @@ class Group:
             self.generation,
             self.protocol_type,
             self.protocol,
-            self.leader,
-            tuple(member.snapshot() for member in self.members.values()),
+            self.members.leader,
+            tuple(member.snapshot() for member in self.members),
             tuple(self._pending),
         )
 
@@ -140,8 +139,8 @@ class Group:
             self._join_again(member_id, given, reply, now)
             return reply
         new_id = f"{given.client_id if given.instance_id is None else given.instance_id}-{self._new_uuid()}"
-        if given.instance_id is not None and given.instance_id in self._statics:
-            self._join_in_place(self._statics[given.instance_id], new_id, given, reply, skips, now)
+        if old_id := self.members.static(given.instance_id):
+            self._join_in_place(self.members[old_id], new_id, given, reply, skips, now)
         elif given.instance_id is None and two_steps:
             self._pending[new_id] = now + given.session_timeout
             reply.value = Joined(ErrorCode.MEMBER_ID_REQUIRED, new_id)
@@ -172,12 +171,12 @@ class Group:
         if self.state is _STABLE:
             return Reply(self._synced(member))
         reply = member.syncing = Reply()
-        if member_id == self.leader:
-            for other in self.members.values():
+        if member_id == self.members.leader:
+            for other in self.members:
                 other.assignment = assignments.get(other.id, b"")
             self._enter(_STABLE)
             self._persist()
-            for other in self.members.values():
+            for other in self.members:
                 self._answer_sync(other, self._synced(other), now)
         return reply
 
@@ -190,8 +189,7 @@ class Group:
 
     def leave(self, member_id: str, instance_id: str | None, now: float) -> ErrorCode:
         """LeaveGroup of one member; an operator may name a static one by its instance id alone."""
-        if not member_id and instance_id is not None:
-            member_id = self._statics.get(instance_id, "")
+        member_id = member_id or self.members.static(instance_id)
         if self._pending.pop(member_id, None) is not None:
             self._maybe_complete(now)
             return ErrorCode.NONE
@@ -209,7 +207,7 @@ class Group:
 
     def next_deadline(self) -> float:
         """When `handle_timeout` is due; infinite for never."""
-        members = (member.deadline for member in self.members.values() if not self._waits(member))
+        members = (member.deadline for member in self.members if not self._waits(member))
         return min(self._join_deadline, self._sync_deadline, *self._pending.values(), *members)
 
     def handle_timeout(self, now: float) -> None:
@@ -229,7 +227,7 @@ class Group:
                 del self._pending[member_id]
                 self._maybe_complete(now)
                 return
-        self.expire(next(m.id for m in self.members.values() if m.deadline == deadline and not self._waits(m)), now)
+        self.expire(next(m.id for m in self.members if m.deadline == deadline and not self._waits(m)), now)
 
     def _join_timed_out(self, now: float) -> None:
         self._join_deadline = _FOREVER
@@ -261,7 +259,7 @@ class Group:
     def move(self, node: int | None, ready: float) -> None:
         """Another node is the coordinator. It has read what was written down at `ready`."""
         self.node = node
-        for member in self.members.values():
+        for member in self.members:
             self._answer_join(member, Joined(ErrorCode.NOT_COORDINATOR, member.id))
             self._answer_sync(member, Synced(ErrorCode.NOT_COORDINATOR), ready)
         self._pending.clear()
@@ -270,24 +268,23 @@ class Group:
         self._initial_left = None
         found = Persisted(0, None, None, "", ()) if self.persisted is None else self.persisted
         self.state = _STABLE if found.members else _EMPTY
-        self.generation, self.protocol_type, self.protocol, self.leader, members = found
-        self.members = {
-            member_id: Member(member_id, given, assignment=assignment, is_new=False)
-            for member_id, given, assignment in members
-        }
-        self._statics = {m.instance_id: m.id for m in self.members.values() if m.instance_id is not None}
-        for member in self.members.values():
+        self.generation, self.protocol_type, self.protocol, leader, members = found
+        self.members = Members()
+        for member_id, given, assignment in members:
+            member = Member(member_id, given, assignment=assignment, is_new=False)
             self._alive(member, ready)
+            self.members.add(member)
+        self.members.leader = leader
 
     def _persist(self) -> None:
         self.persisted = Persisted(
             self.generation,
             self.protocol_type,
             self.protocol,
-            self.leader,
+            self.members.leader,
             tuple(
                 (m.id, m.given._replace(protocols=((str(self.protocol), m.metadata(self.protocol)),)), m.assignment)
-                for m in self.members.values()
+                for m in self.members
             ),
         )
 
@@ -295,10 +292,8 @@ class Group:
 
     def _check(self, member_id: str, instance_id: str | None, generation: int) -> ErrorCode:
         """Whether somebody is who he says, and up to date."""
-        if instance_id is not None and self._statics.get(instance_id, member_id) != member_id:
-            return ErrorCode.FENCED_INSTANCE_ID
-        if member_id not in self.members or (instance_id is not None and instance_id not in self._statics):
-            return ErrorCode.UNKNOWN_MEMBER_ID
+        if error := self.members.identity_error(member_id, instance_id):
+            return error
         return ErrorCode.NONE if generation == self.generation else ErrorCode.ILLEGAL_GENERATION
 
     def _has_room(self, member_id: str) -> bool:
@@ -307,7 +302,7 @@ class Group:
             return True
         if self.state is _PREPARING:
             member = self.members.get(member_id)
-            waiting = [m for m in self.members.values() if m.joining is not None]
+            waiting = [m for m in self.members if m.joining is not None]
             return (member is not None and member.joining is not None) or len(waiting) < limit
         return member_id in self.members or len(self.members) < limit
 
@@ -315,24 +310,7 @@ class Group:
         """Whether the group could agree on one of its protocols."""
         if not given.protocol_type or not given.protocols:
             return False
-        if self.state is _EMPTY:
-            return True
-        common = self._common_protocols()
-        agrees = not self.members or any(name in common for name, _ in given.protocols)
-        return agrees and given.protocol_type == self.protocol_type
-
-    def _common_protocols(self) -> list[str]:
-        """The protocols that all members know, in the order of the first one."""
-        names = [[name for name, _ in member.given.protocols] for member in self.members.values()]
-        return [name for name in names[0] if all(name in others for others in names)] if names else []
-
-    def _elect_protocol(self) -> str:
-        """Each member votes for the first one on its list that all of them know."""
-        common = self._common_protocols()
-        votes = dict.fromkeys(common, 0)
-        for member in self.members.values():
-            votes[next(name for name, _ in member.given.protocols if name in votes)] += 1
-        return max(common, key=votes.__getitem__)
+        return self.state is _EMPTY or (given.protocol_type == self.protocol_type and self.members.agree_on(given))
 
     # --------------------------------------------------------------------------------------------------------- joining
 
@@ -347,7 +325,7 @@ class Group:
             return
         member = self.members[member_id]
         unchanged = member.given.protocols == given.protocols
-        if unchanged and (self.state is _COMPLETING or (self.state is _STABLE and member_id != self.leader)):
+        if unchanged and (self.state is _COMPLETING or (self.state is _STABLE and member_id != self.members.leader)):
             reply.value = self._joined(member)  # it has missed the answer, or asks without a reason
             return
         member.given = given
@@ -355,28 +333,23 @@ class Group:
         self._rebalance(now)
 
     def _join_in_place(
-        self, old_id: str, new_id: str, given: JoiningMember, reply: Reply[Joined], skips: bool, now: float
+        self, member: Member, new_id: str, given: JoiningMember, reply: Reply[Joined], skips: bool, now: float
     ) -> None:
         """A static member comes back under a new member id, and whoever has the old one is fenced (G28)."""
-        member = self.members[old_id]
+        old_id, was_leader = member.id, member.id == self.members.leader
         self._answer_join(member, Joined(ErrorCode.FENCED_INSTANCE_ID, old_id))
         self._answer_sync(member, Synced(ErrorCode.FENCED_INSTANCE_ID), now)
-        member.id = new_id
+        self.members.rename(member, new_id)
         member.given = given
-        self._statics[str(given.instance_id)] = new_id
-        self.members = {m.id: m for m in self.members.values()}
         self._not_synced = {new_id if m == old_id else m: None for m in self._not_synced}
-        old_leader = self.leader
-        if old_leader == old_id:
-            self.leader = new_id
         self._alive(member, now)
-        if self.state is not _STABLE or self._elect_protocol() != self.protocol:
+        if self.state is not _STABLE or self.members.elected_protocol() != self.protocol:
             member.joining = reply
             self._rebalance(now)
             return
         self._persist()
         joined = self._joined(member)
-        if old_leader == old_id:
+        if was_leader:
             # G13: an older client must not take itself for the leader, it would hand out a new assignment.
             joined = joined._replace(skip_assignment=True) if skips else joined._replace(leader=old_id, members=())
         reply.value = joined
@@ -386,10 +359,7 @@ class Group:
             self.protocol_type = given.protocol_type
         self._new_member_came = True
         deadline = now + self._options.new_member_join_timeout_ms / 1000
-        self.members[member_id] = Member(member_id, given, joining=reply, deadline=deadline)
-        if given.instance_id is not None:
-            self._statics[given.instance_id] = member_id
-        self.leader = self.leader or member_id
+        self.members.add(Member(member_id, given, joining=reply, deadline=deadline))
         self._rebalance(now)
 
     def _rebalance(self, now: float) -> None:
@@ -398,7 +368,7 @@ class Group:
             self._maybe_complete(now)
             return
         if self.state is _COMPLETING:
-            for member in self.members.values():
+            for member in self.members:
                 member.assignment = b""
                 self._answer_sync(member, Synced(ErrorCode.REBALANCE_IN_PROGRESS), now)
         self._not_synced.clear()
@@ -421,19 +391,19 @@ class Group:
             self._complete_join(now)
 
     def _all_joined(self) -> bool:
-        return not self._pending and all(member.joining is not None for member in self.members.values())
+        return not self._pending and all(member.joining is not None for member in self.members)
 
     def _rebalance_timeout(self) -> float:
-        return max((member.given.rebalance_timeout for member in self.members.values()), default=_MOMENT) or _MOMENT
+        return max((member.given.rebalance_timeout for member in self.members), default=_MOMENT) or _MOMENT
 
     def _complete_join(self, now: float) -> None:
         """The next generation has those who have joined, and static members, who may still come."""
         self._initial_left = None
         self._join_deadline = _FOREVER
-        for member in list(self.members.values()):
+        for member in self.members:
             if member.joining is None and member.instance_id is None:
                 self._remove(member)
-        here = [member.id for member in self.members.values() if member.joining is not None]
+        here = [member.id for member in self.members if member.joining is not None]
         if self.members and not here:
             self._join_deadline = now + self._rebalance_timeout()  # until they come, or their sessions end
             return
@@ -443,13 +413,13 @@ class Group:
             self._enter(_EMPTY)
             self._persist()
             return
-        if self.leader not in here:
-            self.leader = here[0]
-        self.protocol = self._elect_protocol()
+        if self.members.leader not in here:
+            self.members.leader = here[0]
+        self.protocol = self.members.elected_protocol()
         self._enter(_COMPLETING)
-        self._not_synced = dict.fromkeys(self.members)
+        self._not_synced = dict.fromkeys(member.id for member in self.members)
         self._sync_deadline = now + self._rebalance_timeout()
-        for member in self.members.values():
+        for member in self.members:
             member.is_new = False
             self._alive(member, now)
             self._answer_join(member, self._joined(member))
@@ -467,21 +437,17 @@ class Group:
     def _remove(self, member: Member) -> None:
         self._answer_join(member, _OUT)
         self._answer_sync(member, Synced(ErrorCode.UNKNOWN_MEMBER_ID), 0.0)
-        del self.members[member.id]
+        self.members.remove(member)
         self._not_synced.pop(member.id, None)
         self._stop_waiting_for_syncs()
-        if member.instance_id is not None:
-            del self._statics[member.instance_id]
-        if self.leader == member.id:
-            self.leader = next(iter(self.members), "")
 
     def _joined(self, member: Member) -> Joined:
         """The answer to a JoinGroup of the present generation (G11: only the leader sees the members)."""
         members: tuple[tuple[str, str | None, bytes], ...] = ()
-        if member.id == self.leader:
-            members = tuple((m.id, m.instance_id, m.metadata(self.protocol)) for m in self.members.values())
+        if member.id == self.members.leader:
+            members = tuple((m.id, m.instance_id, m.metadata(self.protocol)) for m in self.members)
         return Joined(
-            ErrorCode.NONE, member.id, self.generation, self.protocol_type, self.protocol, self.leader, members
+            ErrorCode.NONE, member.id, self.generation, self.protocol_type, self.protocol, self.members.leader, members
         )
 
     def _synced(self, member: Member) -> Synced:

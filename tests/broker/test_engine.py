@@ -243,8 +243,8 @@ def test_a_release_and_its_own_versions() -> None:
     assert ApiKey.OFFSET_COMMIT not in chosen.versions
     with pytest.raises(ValueError, match=r"no table for release '2\.2'"):
         Broker(release="2.2")
-    with pytest.raises(ValueError, match="does not know JOIN_GROUP"):
-        Broker(api_versions={ApiKey.JOIN_GROUP: (0, 5)})
+    with pytest.raises(ValueError, match="does not know DESCRIBE_GROUPS"):
+        Broker(api_versions={ApiKey.DESCRIBE_GROUPS: (0, 5)})
     with pytest.raises(ValueError, match="FETCH has versions 4-18, not 3-11"):
         Broker(api_versions={ApiKey.FETCH: (3, 11)})
 
