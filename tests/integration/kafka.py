@@ -438,6 +438,7 @@ class KafkaCluster:
             "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
             "auto.create.topics.enable": "false",
             "group.initial.rebalance.delay.ms": 0,
+            "group.min.session.timeout.ms": 1,  # tests of members that vanish are not to take long
             "offsets.topic.num.partitions": 3,
             "offsets.topic.replication.factor": copies,
             "transaction.state.log.num.partitions": 3,
