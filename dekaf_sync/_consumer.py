@@ -4,6 +4,7 @@ What happens in the program's thread is the reading of records: the *run* in han
 record by record as the program asks, with no code of this module in between. Rules:
 
 - The run in hand belongs to the consumer, not to a generator: after a `break`, a new `for` goes on with it.
+- The group's events come between two runs (see `_listening`).
 - What the program must be told and what it was given is noted in the I/O thread, so that Ctrl+C loses neither.
 
 Everything about Kafka is in the engine, and what every client does in `_client`.
@@ -13,9 +14,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
 from dekaf_proto import consumer as engine
@@ -24,13 +26,17 @@ from dekaf_proto.consumer.arguments import CommitTarget, Partitions, SeekTarget,
 from dekaf_proto.consumer.batch import Batch
 from dekaf_proto.consumer.generic import FetchedRecords
 from dekaf_proto.consumer.handout import Bound
+from dekaf_proto.consumer.listener import check_listener
 from dekaf_proto.consumer.metrics import ConsumerMetrics
-from dekaf_proto.errors import ConfigurationError, KafkaError
+from dekaf_proto.driver import Signal, answering, reading
+from dekaf_proto.errors import ClosedError, KafkaError
 from dekaf_proto.events import EndOfPartition, Failed
 from dekaf_proto.operation import Operation
 from dekaf_proto.records import Record
-from dekaf_proto.types import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
+from dekaf_proto.types import GroupMetadata, OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 from dekaf_sync._client import Client, Hold, script_of, seconds_of, settled
+from dekaf_sync._listening import Listening, RebalanceListener
+from dekaf_sync._pump import Script, Steps
 
 if TYPE_CHECKING:
     from typing_extensions import Self, TypeVar as TypeVarWithDefault, Unpack
@@ -50,20 +56,24 @@ V = TypeVar("V", covariant=True)
 OnDone = Callable[[Mapping[TopicPartition, OffsetAndMetadata], "Exception | None"], object]
 #: One partition, several, or None for all that are assigned.
 Some = TopicPartition | Iterable[TopicPartition] | None
+#: One topic, several, or a pattern that their whole names match.
+Topics = str | Iterable[str] | re.Pattern[str]
 
 
 class Consumer(Client, Generic[K, V]):
     """Reads records of Kafka's topics; `K` and `V` are the types of their keys and values.
 
-    Options are those of `ConsumerConfig`, given one by one or as `config` (then `options` replace what it says). Making
-    one only checks them, and raises ConfigurationError; connections are made from the `with` or the first call on.
+    With `topics` it joins the group `group_id` and reads what that gives to it; without, it reads what is assigned or
+    subscribed to later. Options are those of `ConsumerConfig`, given one by one or as `config` (then `options` replace
+    what it says). Making one only checks them, and raises ConfigurationError; connections are made from the `with` or
+    the first call on.
 
-        with Consumer(bootstrap_servers="localhost:9092", auto_offset_reset="earliest") as consumer:
-            consumer.assign([TopicPartition("orders", 0)])
+        with Consumer("orders", bootstrap_servers="localhost:9092", group_id="billing") as consumer:
             for msg in consumer:
                 handle(msg.value)
 
-    One thread at a time uses it; another one gets ConcurrentUseError. `wakeup` and `metrics` are for any thread. A
+    One thread at a time uses it; another one gets ConcurrentUseError. `acknowledge`, `wakeup` and `metrics` are for any
+    thread. A
     `timeout` is in seconds; without one, `default_api_timeout_ms` bounds a call, and nothing bounds the waiting for
     records. Ctrl+C ends every wait. Every call raises ClosedError once the consumer is closed, WakeupError if it may
     wait and `wakeup` was called, and what its own description says.
@@ -81,8 +91,6 @@ class Consumer(Client, Generic[K, V]):
     @overload
     def __init__(self, *topics: str, config: ConsumerConfig[K, V], **options: Unpack[ConsumerOptions]) -> None: ...
     def __init__(self, *topics: str, config: ConsumerConfig[Any, Any] | None = None, **options: Any) -> None:
-        if topics:
-            raise ConfigurationError("topics", "not yet supported, use assign")
         if config is None:
             config = ConsumerConfig(**options)
         elif not isinstance(config, ConsumerConfig):
@@ -95,7 +103,14 @@ class Consumer(Client, Generic[K, V]):
             config, seed=int.from_bytes(os.urandom(8), "big"), unix_offset=time.time() - time.monotonic()
         )
         name = f"Consumer({servers!r}, group_id={config.group_id!r})"
-        super().__init__(self._engine, name, config.close_timeout_ms / 1000)
+        self._listening: Final = Listening(self._engine)
+        super().__init__(self._engine, name, config.close_timeout_ms / 1000, self._listening.abandon)
+        #: What to subscribe to with the first call; the listener of what is subscribed to. Set in the I/O thread.
+        self._topics: tuple[str, ...] = engine.arguments.topics_of(topics) if topics else ()
+        self._listener: object | None = None
+        #: What was acknowledged, and whether the I/O thread is about to look.
+        self._acknowledged: Final[deque[Record[Any, Any]]] = deque()
+        self._acknowledging = False
         #: What the program reads, and up to where. Set in the I/O thread.
         self._run: FetchedRecords[K, V] | None = None
         self._bound: Bound | None = None
@@ -112,8 +127,9 @@ class Consumer(Client, Generic[K, V]):
         """Commits what is finished (if `enable_auto_commit`), says goodbye and closes everything, in bounded time.
 
         The record or batch in hand is not finished: it will be given again. What can't be done within `timeout`, by
-        default `close_timeout_ms`, is left and logged. The callbacks of `commit_async` that are left are called; the
-        first error of theirs is raised at the end. Closing again does nothing, and so does closing in a forked process.
+        default `close_timeout_ms`, is left and logged. The listener's `on_revoked` is called, and the callbacks of
+        `commit_async` that are left; the first error of theirs is raised at the end. In a listener it takes what that
+        was called for as done, and closes at once. Closing again does nothing, and so does closing in a forked process.
         """
         self._close(timeout)
 
@@ -165,8 +181,13 @@ class Consumer(Client, Generic[K, V]):
             while True:
                 run = self._run
                 if run is None or self._bound is not bound:
-                    if not self._ask(bound, None):
-                        return
+                    try:
+                        if not self._ask(bound, None):
+                            return
+                    except ClosedError:
+                        if self._pump.released:  # by a listener
+                            return
+                        raise
                     continue
                 yield from run
                 if self._run is run:
@@ -211,25 +232,73 @@ class Consumer(Client, Generic[K, V]):
     def _ask(self, bound: Bound | None, timeout: float | None, linger: float = 0.0, records: int = 1) -> bool:
         """Gets the next run, which is in `_run` then (None if the time is up). False at the end of `bound`."""
 
-        def script(now: float) -> Generator[Operation[Any], float, bool]:
+        def script(now: float) -> Steps[bool]:
             self._run = None
-            output = self._engine.poll(now, bound)
-            if output is None and timeout != 0:
-                now = yield self._engine.wait(now, timeout, bound)
-                output = self._engine.poll(now, bound)
-            if linger and isinstance(output, FetchedRecords):
-                now = yield self._engine.wait(now, linger, bound, records=records)
-                output = self._engine.poll(now, bound)
+            output = yield from reading(self._engine, now, bound, timeout, linger, records)
             if isinstance(output, Failed):
-                self._failures.append(output.error)
-            elif isinstance(output, FetchedRecords):
+                self._failures.append(output.error.with_traceback(None))
+            elif output is not None and not isinstance(output, EndOfPartition):
                 self._run, self._bound = output, bound
             return not isinstance(output, EndOfPartition)
 
-        more = True if self._failures else self._call(script, interruptible=True)
+        more = True
+        if not self._failures:
+            more = self._call(self._listening.script(script, self, self._failures), interruptible=True) is not False
         if self._failures:
-            raise self._failures.popleft().with_traceback(None)
+            raise self._failures.popleft()
         return more
+
+    # --------------------------------------------------------------------------------------------------------- groups
+
+    def subscribe(self, topics: Topics, listener: RebalanceListener | object | None = None) -> None:
+        """Reads these topics, as a member of the group `group_id`: whatever partitions that gives to this consumer.
+
+        `topics`: a name, several, or a compiled pattern that whole names match, also of topics that come later. Replaces
+        what was subscribed to. `listener` is told of partitions that come and go; see `RebalanceListener`.
+        """
+        check_listener(listener)
+        given = topics if isinstance(topics, re.Pattern) else settled(topics)
+
+        def action(now: float) -> None:
+            self._engine.subscribe(given, now)
+            self._topics, self._listener = (), listener
+
+        self._instantly(action, begin=False)
+
+    def unsubscribe(self, timeout: float | None = None) -> None:
+        """Commits what is finished (if `enable_auto_commit`), and leaves the group.
+
+        The listener's `on_revoked` is called; what that raises comes out at the end.
+        """
+        seconds = seconds_of(timeout)
+        errors: list[BaseException] = []
+
+        def script(now: float) -> Steps[None]:
+            self._topics, self._run = (), None
+            operation = self._engine.unsubscribe(now, seconds)
+            yield from answering(self._engine, operation, now)
+
+        self._call(self._listening.script(script, self, errors, to_the_end=True), interruptible=True)
+        if errors:
+            raise errors[0]
+
+    @property
+    def subscription(self) -> list[str]:
+        """The topics that are subscribed to; with a pattern those that match it now."""
+        return self._read(lambda: self._engine.subscription)
+
+    def group_metadata(self) -> GroupMetadata:
+        """What the group knows this consumer by, for the transactions of a producer. NoGroupError without a group."""
+        return self._read(self._engine.group_metadata)
+
+    def acknowledge(self, records: Record[K, V] | Iterable[Record[K, V]]) -> None:
+        """These records are done; for `acknowledgement_mode="explicit"`. From any thread, in any order, without waiting.
+
+        Records of partitions that this consumer does not have any more are ignored, and counted in `metrics()`.
+        """
+
+    @property
+    def _unused(self) -> None: ...
 
     # ---------------------------------------------------------------------------------------------------- assignment
 
