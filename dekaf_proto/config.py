@@ -156,7 +156,8 @@ _JAVA_ASSIGNORS: Final[Mapping[str, str]] = {
 
 def _parse_assignors(given: object) -> tuple[str | Assignor, ...]:
     """The strategies in order of preference: names, or objects that are strategies of the user's own."""
-    from dekaf_proto.group.assignor import ASSIGNORS, Assignor
+    from dekaf_proto.group import ASSIGNORS
+    from dekaf_proto.group.assignor import Assignor
 
     if isinstance(given, (str, Assignor)):
         given = [given]

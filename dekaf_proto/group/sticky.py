@@ -1,0 +1,120 @@
+"""The assignors "sticky" and "cooperative-sticky": balanced, and as much as possible stays where it is (A3-A8).
+
+Both distribute alike. "sticky" is for groups whose members give up everything before they join, so what they had
+travels in the user data. With "cooperative-sticky" they keep it, and it stands in the subscription itself; a partition
+that is to change hands is then given to nobody yet, and the members join again when its owner has let it go (A6).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from dekaf_proto.errors import DecodeError
+from dekaf_proto.group.assignor import Assignor, GroupMember, GroupTopics
+from dekaf_proto.group.claims import Claim, settle
+from dekaf_proto.group.even import distribute_evenly
+from dekaf_proto.group.payloads import by_topic
+from dekaf_proto.group.racks import Racks
+from dekaf_proto.group.uneven import distribute_unevenly
+from dekaf_proto.types import TopicPartition
+from dekaf_proto.wire.codec import decode_part, encode
+from dekaf_proto.wire.schema import Message, Struct, Versions, array, int32, string
+from dekaf_proto.wire.values import Reader
+
+_GENERATION: Final = struct.Struct(">i")
+_NOTHING: Final = Claim((), -1)
+
+
+@dataclass(slots=True, repr=False)
+class _Partitions(Struct):
+    topic: str = string()
+    partitions: list[int] = array(of="int32")
+
+
+@dataclass(slots=True, repr=False)
+class _StickyUserData(Message):
+    """What "sticky" sends along (A7); it says no version."""
+
+    VERSIONS = Versions(0, 1)
+
+    previous_assignment: list[_Partitions] = array()
+    generation: int = int32("1+", default=-1)
+
+
+class StickyAssignor(Assignor):
+    """Balances, and moves as little as it can; for members that give up everything when the group rebalances."""
+
+    name = "sticky"
+
+    def user_data(self, topics: Sequence[str], owned: Sequence[TopicPartition], generation: int) -> bytes | None:
+        if generation < 0:
+            return None
+        previous = [_Partitions(topic=t, partitions=partitions) for t, partitions in by_topic(owned).items()]
+        return encode(_StickyUserData(previous_assignment=previous, generation=generation), 1)
+
+    def claim(self, member: GroupMember) -> Claim:
+        """What the member says to have."""
+        if member.user_data is None:
+            return _NOTHING
+        for version in (1, 0):
+            try:
+                told = decode_part(_StickyUserData, version, Reader(member.user_data))
+            except DecodeError:
+                continue
+            partitions = [TopicPartition(each.topic, p) for each in told.previous_assignment for p in each.partitions]
+            return Claim(tuple(partitions), max(told.generation, -1))
+        return _NOTHING
+
+    def assign(self, topics: GroupTopics, members: Sequence[GroupMember]) -> Mapping[str, Sequence[TopicPartition]]:
+        wanted = {topic for member in members for topic in member.topics if topic in topics.partitions}
+        partitions = [TopicPartition(topic, p) for topic in sorted(wanted) for p in range(topics.partitions[topic])]
+        claims = settle({member.id: self.claim(member) for member in members}, partitions)
+        racks = Racks(topics, members, partitions)
+        if len({frozenset(member.topics) for member in members}) == 1:
+            assignment = distribute_evenly(partitions, claims.owned, racks)
+            return self.adjust(assignment, members, claims.contested)
+        return self.adjust(distribute_unevenly(partitions, members, claims, racks), members, frozenset())
+
+    def adjust(
+        self,
+        assignment: dict[str, list[TopicPartition]],
+        members: Sequence[GroupMember],
+        withheld: frozenset[TopicPartition],
+    ) -> dict[str, list[TopicPartition]]:
+        """What of the assignment takes effect at once: here, all."""
+        return assignment
+
+
+class CooperativeStickyAssignor(StickyAssignor):
+    """Distributes like "sticky", among members that go on with what they keep while the group rebalances."""
+
+    name = "cooperative-sticky"
+    cooperative = True
+
+    def user_data(self, topics: Sequence[str], owned: Sequence[TopicPartition], generation: int) -> bytes | None:
+        return _GENERATION.pack(generation)
+
+    def claim(self, member: GroupMember) -> Claim:
+        generation = member.generation
+        if generation < 0 and member.user_data is not None and len(member.user_data) >= _GENERATION.size:
+            (generation,) = _GENERATION.unpack_from(member.user_data)
+        return Claim(member.owned, max(generation, -1))
+
+    def adjust(
+        self,
+        assignment: dict[str, list[TopicPartition]],
+        members: Sequence[GroupMember],
+        withheld: frozenset[TopicPartition],
+    ) -> dict[str, list[TopicPartition]]:
+        """Leaves out what is `withheld`, and what another member still has and the new one has not (A6)."""
+        claimants: dict[TopicPartition, set[str]] = {}
+        for member in members:
+            for partition in member.owned:
+                claimants.setdefault(partition, set()).add(member.id)
+        return {
+            member: [p for p in partitions if p not in withheld and member in claimants.get(p, (member,))]
+            for member, partitions in assignment.items()
+        }

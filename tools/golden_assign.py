@@ -1,0 +1,102 @@
+"""Compares our assignors with the golden lines that Java's made (see tests/java/README.md).
+
+Where Java's answer does not depend on the order of its hash maps (`hash_sensitive` is false), ours is the same. Where
+it does, ours is as balanced and as sticky. That goes, but for stickiness, for one more case: now and then Java's sticky
+assignors give a partition to a member that does not want the topic, which ours never do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dekaf_proto.group import ASSIGNORS
+from dekaf_proto.group.assignor import GroupMember, GroupTopics
+from dekaf_proto.types import TopicPartition
+
+Assignment = Mapping[str, Sequence[TopicPartition]]
+
+
+def check_assign_line(line: dict[str, Any]) -> list[str]:
+    """What is wrong with our answer to one line; nothing, if it passes."""
+    topics, members = group_of(line)
+    ours = ASSIGNORS[line["assignor"]].assign(topics, members)
+    java = {member: partitions_of(pairs) for member, pairs in line["assignment"].items()}
+    if line["hash_sensitive"] or not metrics_of(line, java)["valid"]:
+        return compare_metrics(metrics_of(line, ours), metrics_of(line, java))
+    failures = [
+        f"{member} gets {shown(ours.get(member, ()))}, in Java {shown(partitions)}"
+        for member, partitions in sorted(java.items())
+        if sorted(ours.get(member, ())) != sorted(partitions)
+    ]
+    return failures + [f"{member} is no member" for member in sorted(set(ours) - set(java))]
+
+
+def group_of(line: dict[str, Any]) -> tuple[GroupTopics, list[GroupMember]]:
+    """The question that the line asks."""
+    racks = {
+        TopicPartition(topic, partition): tuple(replicas)
+        for topic, each in (line["partition_racks"] or {}).items()
+        for partition, replicas in enumerate(each)
+    }
+    members = [
+        GroupMember(
+            id=member["id"],
+            topics=tuple(member["topics"]),
+            owned=tuple(partitions_of(member["owned"])),
+            generation=member["generation"],
+            instance_id=member["group_instance_id"],
+            rack=member["rack"],
+            user_data=None if member["user_data"] is None else bytes.fromhex(member["user_data"]),
+        )
+        for member in line["members"]
+    ]
+    return GroupTopics(line["topics"], racks), members
+
+
+def metrics_of(line: dict[str, Any], assignment: Assignment) -> dict[str, Any]:
+    """What the line's `metrics` would say of an assignment."""
+    topics: dict[str, int] = line["topics"]
+    wants = {member["id"]: set(member["topics"]) for member in line["members"]}
+    claimed = "user_data_owned" if line["assignor"] == "sticky" else "owned"
+    claims = {member["id"]: set(partitions_of(member[claimed])) for member in line["members"]}
+    given = [(member, partition) for member, partitions in assignment.items() for partition in partitions]
+    left = {TopicPartition(t, p) for wanted in wants.values() for t in wanted for p in range(topics.get(t, 0))}
+    left -= {partition for _, partition in given}
+    return {
+        "sizes": sorted(len(assignment.get(member, ())) for member in wants),
+        "unassigned": [list(partition) for partition in sorted(left)],
+        "owned_kept": sum(partition in claims[member] for member, partition in given),
+        "balanced": not any(
+            len(assignment.get(other, ())) + 2 <= len(assignment[member]) and partition.topic in wants[other]
+            for member, partition in given
+            for other in wants
+        ),
+        "unique": len({partition for _, partition in given}) == len(given),
+        # What several claim: whom Java believes may depend on the order too.
+        "contested": sum(sum(p in each for each in claims.values()) > 1 for p in set().union(*claims.values())),
+        "valid": all(p.topic in wants[m] and 0 <= p.partition < topics.get(p.topic, 0) for m, p in given),
+    }
+
+
+def compare_metrics(ours: dict[str, Any], java: dict[str, Any]) -> list[str]:
+    """Where ours are worse. Java's assignment may not be valid: then it is no measure of what can stay."""
+    failures = [f"the assignment is not {name}" for name in ("unique", "valid") if not ours[name]]
+    if java["balanced"] and not ours["balanced"]:
+        failures.append(f"the sizes {ours['sizes']} are not balanced, in Java {java['sizes']}")
+    if not java["valid"]:
+        return failures
+    if ours["owned_kept"] + ours["contested"] < java["owned_kept"]:
+        failures.append(f"{ours['owned_kept']} stay where they were, in Java {java['owned_kept']}")
+    if len(ours["unassigned"]) > len(java["unassigned"]) + ours["contested"]:
+        failures.append(f"{ours['unassigned']} are given to nobody, in Java {java['unassigned']}")
+    return failures
+
+
+def partitions_of(pairs: list[list[Any]]) -> list[TopicPartition]:
+    """What JSON has as pairs."""
+    return [TopicPartition(topic, partition) for topic, partition in pairs]
+
+
+def shown(partitions: Sequence[TopicPartition]) -> str:
+    return ", ".join(map(str, sorted(partitions))) or "nothing"
