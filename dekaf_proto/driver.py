@@ -14,8 +14,9 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
+from dekaf_proto.errors import ClosedError
 from dekaf_proto.events import Address, Effect, EndOfPartition, Failed, Rebalance
 from dekaf_proto.operation import Operation
 from dekaf_proto.wire.schema import Buffer
@@ -47,7 +48,7 @@ class Engine(Protocol):
     def close(self, now: float, timeout: float | None = None) -> Operation[None]: ...
 
 
-# ---------------------------------------------------------------------------------------------------- what is waited for
+# -------------------------------------------------------------------------------------------------- what to wait for
 
 
 class Pending(Protocol):
@@ -89,7 +90,8 @@ class FirstOf:
 
 
 Step = Pending | Rebalance
-Script = Callable[[float], Generator[Step, float, T]]
+Steps = Generator[Step, float, T]
+Script = Callable[[float], Steps[T]]
 
 
 # ---------------------------------------------------------------------------------------------------------- the scripts
@@ -107,7 +109,7 @@ def reading(
     linger: float = 0.0,
     records: int = 1,
     busy: Callable[[], Pending | None] = _never,
-) -> Generator[Step, float, FetchedRecords[K, V] | Failed | EndOfPartition | None]:
+) -> Steps[FetchedRecords[K, V] | Failed | EndOfPartition | None]:
     """What there is to read, or to know, up to `bound`; None if there is nothing within `timeout` seconds.
 
     After the first record it waits `linger` seconds more for about `records` of them. Nothing is taken before all waits
@@ -136,23 +138,25 @@ def reading(
 
 def answering(
     engine: Consumer[K, V], operation: Operation[None], now: float, busy: Callable[[], Pending | None] = _never
-) -> Generator[Step, float, None]:
+) -> Steps[None]:
     """Waits for `operation`, of `close` or `unsubscribe`, which itself waits until the group's events are answered.
 
     Who gives up does not cancel it.
     """
     while not operation.done:
-        answered = busy()
-        if answered is not None:
-            now = yield FirstOf(answered, operation)
-            continue
-        ready = engine.wait(now)
-        now = yield FirstOf(ready, operation)
-        ready.cancel()
-        if not operation.done and busy() is None:
-            event = engine.poll(now)
-            if isinstance(event, Rebalance):
-                now = yield event
+        event: object = None
+        ready = busy()
+        if ready is None:
+            try:
+                event = engine.poll(now)
+                ready = Signal() if isinstance(event, Rebalance) else engine.wait(now)
+            except ClosedError:  # it is no member of a group: there are no events
+                ready = Signal()
+        if isinstance(event, Rebalance):
+            now = yield event
+        else:
+            now = yield FirstOf(ready, operation)
+            ready.cancel()
     operation.result()
 
 

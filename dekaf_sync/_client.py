@@ -137,7 +137,7 @@ class Hold:
                 return
             del holds[id(self)]  # another thread came at the same moment, and was first
         raise ConcurrentUseError(
-            f"{self._client!r} is in use by another thread; only acknowledge(), wakeup() and metrics() may be called by any"
+            f"{self._client!r} is in use by another thread; acknowledge(), wakeup() and metrics() may be called by any"
         )
 
     def __exit__(self, *exc_info: object) -> None:

@@ -17,23 +17,24 @@ import os
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
-from dekaf_proto import consumer as engine
+from dekaf_proto import consumer as engine, driver
 from dekaf_proto.config import ConsumerConfig
-from dekaf_proto.consumer.arguments import CommitTarget, Partitions, SeekTarget, Time
+from dekaf_proto.consumer.arguments import CommitTarget, Partitions, SeekTarget, Time, records_of
 from dekaf_proto.consumer.batch import Batch
 from dekaf_proto.consumer.generic import FetchedRecords
 from dekaf_proto.consumer.handout import Bound
 from dekaf_proto.consumer.listener import check_listener
 from dekaf_proto.consumer.metrics import ConsumerMetrics
+from dekaf_proto.consumer.subscription import Topics, topics_of
 from dekaf_proto.driver import Signal, answering, reading
-from dekaf_proto.errors import ClosedError, KafkaError
+from dekaf_proto.errors import ClosedError, ConfigurationError, KafkaError, LocalProtocolError
 from dekaf_proto.events import EndOfPartition, Failed
-from dekaf_proto.operation import Operation
+from dekaf_proto.group.classic import GroupMetadata
 from dekaf_proto.records import Record
-from dekaf_proto.types import GroupMetadata, OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
+from dekaf_proto.types import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 from dekaf_sync._client import Client, Hold, script_of, seconds_of, settled
 from dekaf_sync._listening import Listening, RebalanceListener
 from dekaf_sync._pump import Script, Steps
@@ -51,13 +52,12 @@ log = logging.getLogger("dekaf.sync")
 
 K = TypeVar("K", covariant=True)
 V = TypeVar("V", covariant=True)
+R = TypeVar("R")
 
 #: Called with the offsets that were to be committed, and with what went wrong or None.
 OnDone = Callable[[Mapping[TopicPartition, OffsetAndMetadata], "Exception | None"], object]
 #: One partition, several, or None for all that are assigned.
 Some = TopicPartition | Iterable[TopicPartition] | None
-#: One topic, several, or a pattern that their whole names match.
-Topics = str | Iterable[str] | re.Pattern[str]
 
 
 class Consumer(Client, Generic[K, V]):
@@ -73,10 +73,9 @@ class Consumer(Client, Generic[K, V]):
                 handle(msg.value)
 
     One thread at a time uses it; another one gets ConcurrentUseError. `acknowledge`, `wakeup` and `metrics` are for any
-    thread. A
-    `timeout` is in seconds; without one, `default_api_timeout_ms` bounds a call, and nothing bounds the waiting for
-    records. Ctrl+C ends every wait. Every call raises ClosedError once the consumer is closed, WakeupError if it may
-    wait and `wakeup` was called, and what its own description says.
+    thread. A `timeout` is in seconds; without one, `default_api_timeout_ms` bounds a call, and nothing bounds the
+    waiting for records. Ctrl+C ends every wait. Every call raises ClosedError once the consumer is closed, WakeupError
+    if it may wait and `wakeup` was called, and what its own description says.
     """
 
     @overload
@@ -98,6 +97,8 @@ class Consumer(Client, Generic[K, V]):
         elif options:
             config = config.replace(**options)
         self.config: Final[ConsumerConfig[K, V]] = config
+        if topics and config.group_id is None:
+            raise ConfigurationError("group_id", "is missing: a group shares the topics out; without one use assign()")
         servers = ",".join(map(str, config.bootstrap_servers))
         self._engine: Final[engine.Consumer[K, V]] = engine.Consumer(
             config, seed=int.from_bytes(os.urandom(8), "big"), unix_offset=time.time() - time.monotonic()
@@ -106,10 +107,10 @@ class Consumer(Client, Generic[K, V]):
         self._listening: Final = Listening(self._engine)
         super().__init__(self._engine, name, config.close_timeout_ms / 1000, self._listening.abandon)
         #: What to subscribe to with the first call; the listener of what is subscribed to. Set in the I/O thread.
-        self._topics: tuple[str, ...] = engine.arguments.topics_of(topics) if topics else ()
+        self._topics: list[str] | re.Pattern[str] | None = topics_of(topics) if topics else None
         self._listener: object | None = None
         #: What was acknowledged, and whether the I/O thread is about to look.
-        self._acknowledged: Final[deque[Record[Any, Any]]] = deque()
+        self._acknowledged: Final[deque[Sequence[Record[Any, Any]]]] = deque()
         self._acknowledging = False
         #: What the program reads, and up to where. Set in the I/O thread.
         self._run: FetchedRecords[K, V] | None = None
@@ -120,7 +121,7 @@ class Consumer(Client, Generic[K, V]):
     # ------------------------------------------------------------------------------------------------ beginning, end
 
     def __enter__(self) -> Self:
-        self._instantly(lambda now: self._engine.incremental_assign([], now))  # it begins to look for the brokers
+        self._instantly(lambda now: self._engine.resume([], now))  # it begins to look for the brokers
         return self
 
     def close(self, timeout: float | None = None) -> None:
@@ -232,7 +233,7 @@ class Consumer(Client, Generic[K, V]):
     def _ask(self, bound: Bound | None, timeout: float | None, linger: float = 0.0, records: int = 1) -> bool:
         """Gets the next run, which is in `_run` then (None if the time is up). False at the end of `bound`."""
 
-        def script(now: float) -> Steps[bool]:
+        def script(now: float) -> driver.Steps[bool]:
             self._run = None
             output = yield from reading(self._engine, now, bound, timeout, linger, records)
             if isinstance(output, Failed):
@@ -253,17 +254,20 @@ class Consumer(Client, Generic[K, V]):
     def subscribe(self, topics: Topics, listener: RebalanceListener | object | None = None) -> None:
         """Reads these topics, as a member of the group `group_id`: whatever partitions that gives to this consumer.
 
-        `topics`: a name, several, or a compiled pattern that whole names match, also of topics that come later. Replaces
-        what was subscribed to. `listener` is told of partitions that come and go; see `RebalanceListener`.
+        `topics`: a name, several, or a compiled pattern that names have to match from their beginning on, also those of
+        topics that come later. Replaces what was subscribed to. `listener` is told of partitions that come and go, see
+        `RebalanceListener`. LocalProtocolError if partitions are assigned by hand, NoGroupError without a `group_id`.
         """
         check_listener(listener)
-        given = topics if isinstance(topics, re.Pattern) else settled(topics)
+        given = topics_of(settled(topics))
+        self._pump.check()  # no listener may do this when closing
 
         def action(now: float) -> None:
             self._engine.subscribe(given, now)
-            self._topics, self._listener = (), listener
+            self._listener = listener
 
-        self._instantly(action, begin=False)
+        self._topics = None
+        self._instantly(action)
 
     def unsubscribe(self, timeout: float | None = None) -> None:
         """Commits what is finished (if `enable_auto_commit`), and leaves the group.
@@ -273,8 +277,7 @@ class Consumer(Client, Generic[K, V]):
         seconds = seconds_of(timeout)
         errors: list[BaseException] = []
 
-        def script(now: float) -> Steps[None]:
-            self._topics, self._run = (), None
+        def script(now: float) -> driver.Steps[None]:
             operation = self._engine.unsubscribe(now, seconds)
             yield from answering(self._engine, operation, now)
 
@@ -292,13 +295,19 @@ class Consumer(Client, Generic[K, V]):
         return self._read(self._engine.group_metadata)
 
     def acknowledge(self, records: Record[K, V] | Iterable[Record[K, V]]) -> None:
-        """These records are done; for `acknowledgement_mode="explicit"`. From any thread, in any order, without waiting.
+        """These records are done: for `acknowledgement_mode="explicit"`, from any thread, in any order. Does not wait.
 
-        Records of partitions that this consumer does not have any more are ignored, and counted in `metrics()`.
+        Those of partitions that this consumer does not have any more are ignored, and counted in `metrics()`.
         """
-
-    @property
-    def _unused(self) -> None: ...
+        given = records_of(records)
+        if self.config.acknowledgement_mode != "explicit":
+            raise LocalProtocolError('acknowledge needs acknowledgement_mode="explicit"')
+        if self._pump.forked:
+            self._pump.check()
+        self._acknowledged.append(given)
+        if not self._acknowledging:
+            self._acknowledging = True
+            self._pump.post(self._take_acknowledged)
 
     # ---------------------------------------------------------------------------------------------------- assignment
 
@@ -397,7 +406,7 @@ class Consumer(Client, Generic[K, V]):
             try:
                 self._operate(lambda now: self._engine.commit(given, now, seconds))
             finally:
-                self._report()  # what was committed before it has ended by now (P9)
+                self._callbacks.call()  # what was committed before it has ended by now (P9)
 
     def commit_async(self, offsets: CommitTarget | None = None, *, on_done: OnDone | None = None) -> None:
         """The same without waiting; it is sent once and not tried again.
@@ -412,19 +421,26 @@ class Consumer(Client, Generic[K, V]):
             sent = self._engine.due(given, now)
             operation = self._engine.commit(sent, now, retry=False)
 
-            def script(_: float) -> Generator[Operation[Any], float, None]:
-                error: Exception | None
-                try:
-                    yield operation
-                    error = operation.error
-                except KafkaError as crash:
-                    error = crash
+            ended = Signal()
+            crash: Exception | None = None
+
+            def report() -> None:
+                error = crash or operation.error
                 if on_done is not None:
-                    self._reports.append(lambda: on_done(sent, error))
-                    self._stop_run()  # the program is to come by
+                    on_done(sent, error)
                 elif error is not None:
                     log.warning("%s: commit_async: %s", self._name, error)
 
+            def script(_: float) -> Steps[None]:
+                nonlocal crash
+                try:
+                    yield operation
+                except KafkaError as error:
+                    crash = error
+                ended.done = True
+                self._stop_run()  # the program is to come by
+
+            self._callbacks.add(ended, report)
             self._pump.tell(script)
 
         self._instantly(start)
@@ -482,6 +498,37 @@ class Consumer(Client, Generic[K, V]):
         return self._operate(lambda now: self._engine.topics(now, seconds))
 
     # -------------------------------------------------------------------------------------------------------- within
+
+    def _call(self, script: Script[R], *, interruptible: bool) -> R:
+        if self._topics is not None:
+            super()._call(script_of(self._begin), interruptible=False)
+        return super()._call(script, interruptible=interruptible)
+
+    def _read(self, look: Callable[[], R]) -> R:
+        if self._topics is not None:
+            super()._call(script_of(self._begin), interruptible=False)
+        return super()._read(look)
+
+    def _begin(self, now: float) -> None:
+        """Subscribes to what the program has given at first (in the I/O thread)."""
+        if self._topics is not None:
+            self._engine.subscribe(self._topics, now)
+            self._topics = None
+
+    def _check(self) -> None:
+        self._pump.check(closing=self._listening.told)
+
+    def _closing(self, seconds: float, errors: list[BaseException]) -> Script[None]:
+        return self._listening.closing(seconds, self, errors)
+
+    def _take_acknowledged(self) -> None:
+        """Passes on what was acknowledged (in the I/O thread)."""
+        self._acknowledging = False  # first: what comes from now on is for the next time
+        records: list[Record[Any, Any]] = []
+        while self._acknowledged:
+            records += self._acknowledged.popleft()
+        if not self._pump.ended:
+            self._engine.acknowledge(records, time.monotonic())
 
     def _stop_run(self) -> None:
         """Has the iteration of the run in hand end with the next record (in the I/O thread, where runs are made)."""

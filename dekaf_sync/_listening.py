@@ -16,14 +16,12 @@ from collections.abc import Coroutine, Generator, MutableSequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from dekaf_proto import consumer as engine
+from dekaf_proto import consumer as engine, driver
 from dekaf_proto.consumer.listener import method_of
-from dekaf_proto.driver import Script, Step, answering
 from dekaf_proto.errors import KafkaError, LocalProtocolError
 from dekaf_proto.events import Rebalance
 from dekaf_proto.types import TopicPartition
-from dekaf_sync import _pump
-from dekaf_sync._pump import Steps, Visit
+from dekaf_sync._pump import Script, Steps, Visit
 
 if TYPE_CHECKING:
     from dekaf_sync._consumer import Consumer
@@ -72,13 +70,13 @@ class Listening:
 
     def script(
         self,
-        script: Script[T],
+        script: driver.Script[T],
         consumer: Consumer[Any, Any] | None,
         errors: MutableSequence[Any],
         *,
         to_the_end: bool = False,
         closing: bool = False,
-    ) -> _pump.Script[T | None]:
+    ) -> Script[T | None]:
         """Runs `script` in the I/O thread, and has the listener of `consumer` called in the one that waits.
 
         What that raises goes to `errors`, and ends the script unless it is to be run `to_the_end`. When `closing`,
@@ -112,20 +110,20 @@ class Listening:
 
     def closing(
         self, seconds: float, consumer: Consumer[Any, Any] | None, errors: MutableSequence[BaseException]
-    ) -> _pump.Script[None]:
+    ) -> Script[None]:
         """Closes the engine. Who gives up waiting for that closes it at once."""
 
-        def script(now: float) -> Generator[Step, float, None]:
+        def script(now: float) -> driver.Steps[None]:
             operation = self._engine.close(now, seconds)
             try:
-                yield from answering(self._engine, operation, now)
+                yield from driver.answering(self._engine, operation, now)
             except GeneratorExit:
                 operation.cancel()
                 raise
 
         return self.script(script, consumer, errors, to_the_end=True, closing=True)
 
-    def abandon(self, seconds: float) -> _pump.Script[None]:
+    def abandon(self, seconds: float) -> Script[None]:
         """The same while nobody is there to be told."""
         return self.closing(seconds, None, [])
 

@@ -50,7 +50,6 @@ LONGEST_SLEEP: Final = 3600.0
 WAIT_SLICE: Final = 0.1 if os.name == "nt" else -1.0
 
 
-
 class Visit:
     """A function of the program's, for the thread that waits for a script. If that raises, the script is closed."""
 
@@ -112,6 +111,8 @@ class Pump:
         self.forked = False
         #: Whether somebody has taken care that it ends.
         self.released = False
+        #: Whether the I/O thread has ended, or never has to start.
+        self.ended = False
         self._engine: Final = engine
         self._closing: Final = closing
         self._posted: Final[deque[Callable[[], None]]] = deque()
@@ -124,7 +125,6 @@ class Pump:
         self._interrupted = False
         self._wanted = False
         self._stop = False
-        self._ended = False
         self._crash: BaseException | None = None
 
     # ------------------------------------------------------------------------------------------ called by any thread
@@ -135,14 +135,14 @@ class Pump:
             raise ForkedError(f"{self.name} belongs to the process that was forked: make one here")
         if self._crash is not None:
             raise self._crashed()
-        if self.released and not (closing and not self._ended):
+        if self.released and not (closing and not self.ended):
             raise ClosedError(f"{self.name} is closed")
 
     def call(self, script: Script[T], *, interruptible: bool = True, patience: float | None = None) -> T:
         """Runs `script` in the I/O thread and waits for its end, for `patience` seconds at most."""
         call = _Call(script, interruptible)
         try:
-            self._post(partial(self._begin, call))
+            self.post(partial(self._begin, call))
             self.start()
             while True:
                 if not call.wait(patience):
@@ -151,9 +151,9 @@ class Pump:
                     break
                 call.visit.begun = True
                 call.visit.function()
-                self._post(partial(self._go_on, call))
+                self.post(partial(self._go_on, call))
         except BaseException:  # Ctrl+C, most likely
-            self._post(partial(self._give_up, call))
+            self.post(partial(self._give_up, call))
             raise
         if call.error is None:
             return call.outcome[0]
@@ -164,11 +164,19 @@ class Pump:
 
     def tell(self, script: Script[None]) -> None:
         """Runs a script in the I/O thread, for whose end nobody waits. What it raises is lost."""
-        self._post(partial(self._begin, _Call(script, False)))
+        self.post(partial(self._begin, _Call(script, False)))
+
+    def post(self, function: Callable[[], None]) -> None:
+        """Runs a function in the I/O thread; in this one if that has ended."""
+        self._posted.append(function)
+        if self._asleep and self._sockets is not None:
+            self._sockets.wake()
+        if self.ended:  # nobody else would look at it
+            self._run_posted()
 
     def interrupt(self, also: Callable[[], None]) -> None:
         """Raises WakeupError in the call that waits, or in the next one. `also` is called in the I/O thread."""
-        self._post(partial(self._interrupt, also))
+        self.post(partial(self._interrupt, also))
 
     def start(self) -> None:
         """Starts the thread, if it does not run."""
@@ -188,15 +196,15 @@ class Pump:
         """
         first, self.released = not self.released, True
         if not self._wanted:
-            self._ended = True
+            self.ended = True
             return
-        if not self._ended:
+        if not self.ended:
             try:
                 self.call(script or self._closing(seconds), interruptible=False, patience=seconds + GRACE)
             except KafkaTimeoutError:
                 log.error("%s did not close in %g s and is left as it is", self.name, seconds)
                 self._stop = True
-                self._post(_nothing)
+                self.post(_nothing)
             except (ClosedError, InternalError):
                 pass  # it has ended meanwhile
         if not self.join(GRACE):
@@ -206,7 +214,7 @@ class Pump:
 
     def abandon(self, seconds: float) -> bool:
         """Closes within `seconds` while nobody waits; False if there is nothing to close, or it is seen to."""
-        if not self._wanted or self.released or self.forked or self._ended:
+        if not self._wanted or self.released or self.forked or self.ended:
             return False
         self.released = True
         self.tell(self._closing(seconds))
@@ -231,13 +239,6 @@ class Pump:
         with suppress(Exception):  # the fork may have come in the middle of anything
             self._engine.close(time.monotonic(), 0.0)
 
-    def _post(self, function: Callable[[], None]) -> None:
-        self._posted.append(function)
-        if self._asleep and self._sockets is not None:
-            self._sockets.wake()
-        if self._ended:  # nobody else would look at it
-            self._run_posted()
-
     def _crashed(self) -> InternalError:
         error = InternalError(f"the I/O thread of {self.name} has crashed; this is a bug in dekaf: {self._crash!r}")
         error.__cause__ = self._crash
@@ -246,7 +247,7 @@ class Pump:
     # --------------------------------------------------------------------------------------- scripts (the I/O thread)
 
     def _begin(self, call: _Call[Any]) -> None:
-        if self._ended:
+        if self.ended:
             self._throw(call)
         elif call.interruptible and self._interrupted:
             self._interrupted = False
@@ -301,7 +302,7 @@ class Pump:
         if call in self._calls:
             self._calls.remove(call)
         call.ended = True
-        if self._ended:
+        if self.ended:
             call.wake()
         else:
             self._to_wake.append(call)
@@ -336,7 +337,7 @@ class Pump:
         self._thread = threading.current_thread()
         _running.add(self)
         try:
-            sockets = self._sockets = Sockets(self._engine, self._post)
+            sockets = self._sockets = Sockets(self._engine, self.post)
             while not (self._stop or self._engine.closed):
                 self._turn(sockets)
         except BaseException as error:
@@ -373,7 +374,7 @@ class Pump:
             self._sockets.close()
         self._wake_callers()
         with self.lock:
-            self._ended = True
+            self.ended = True
             for call in list(self._calls):
                 self._throw(call)
         self._run_posted()
