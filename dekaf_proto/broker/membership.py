@@ -265,7 +265,6 @@ class Group:
         self._pending.clear()
         self._not_synced.clear()
         self._join_deadline = self._sync_deadline = _FOREVER
-        self._initial_left = None
         found = Persisted(0, None, None, "", ()) if self.persisted is None else self.persisted
         self.state = _STABLE if found.members else _EMPTY
         self.generation, self.protocol_type, self.protocol, leader, members = found

@@ -181,6 +181,11 @@ class Subscription:
         self._waiting += more
         self.made_progress()
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether the program waits for what comes."""
+        return self._waiting > 0
+
     def idle_since(self) -> float:
         """When the program has last done something."""
         self._handout.collect()

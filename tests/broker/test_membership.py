@@ -155,6 +155,24 @@ def test_a_rebalance_in_the_middle_of_another() -> None:
     assert [m.assignment for m in group.view().members] == [b"0", b"1", b"2"]
 
 
+def test_a_rebalance_has_its_own_time() -> None:
+    group = peer()
+    a, b = group.member(session=100, rebalance=30), group.member(session=100, rebalance=30)
+    group.stable(a, b)
+    a.join()
+    b.join()
+    a.receive_join()
+    group.pass_time(20)
+    assert a.join() is not None  # nothing new
+    a.protocols = (("range", b"new"),)
+    assert a.join() is None
+    group.pass_time(29.999)  # the end of the wait for SyncGroups would have been before
+    assert [m.member_id for m in group.view().members] == [a.id, b.id]
+    assert a.joined is None
+    group.pass_time(0.001)
+    assert [m.member_id for m in a.receive_join().members] == [a.id]
+
+
 def test_a_join_without_a_reason() -> None:
     group = peer()
     a, b = pair(group)
@@ -335,6 +353,20 @@ def test_who_waits_is_not_forgotten() -> None:
     group.pass_time(10)  # b waits for its assignment, a is dead, c has a longer session
     assert [m.member_id for m in group.view().members] == [b.id, c.id]
     assert b.receive_sync().error_code == ErrorCode.REBALANCE_IN_PROGRESS
+
+
+def test_who_waits_for_its_assignment_is_not_forgotten() -> None:
+    group = peer()
+    a, b = pair(group)
+    b.protocols = (("range", b"new"),)
+    b.join()
+    a.join()
+    assert b.sync() is None
+    for _ in range(3):
+        group.pass_time(9)
+        assert a.heartbeat() == 0
+    a.sync({b.id: b"late"})
+    assert b.receive_sync().assignment == b"late"
 
 
 def test_the_rebalance_timeout_ends_the_wait_for_members() -> None:
@@ -588,6 +620,23 @@ def test_a_static_member_comes_back() -> None:  # G28
 
 
 @pytest.mark.parametrize("version", [5, 8, 9])
+def test_a_static_member_comes_back_and_does_not_sync(version: int) -> None:
+    group = peer()
+    a, b = group.member(session=100), group.member("one", session=100, version=version)
+    group.stable(a, b)
+    a.join()
+    b.join()
+    a.receive_join()
+    a.sync({})
+    again = restarted(group, b)
+    again.session = 100
+    again.join()
+    group.pass_time(60)
+    assert [m.member_id for m in group.view().members] == [a.id]
+    assert group.view().state is PREPARING
+
+
+@pytest.mark.parametrize("version", [5, 8, 9])
 def test_the_leader_comes_back(version: int) -> None:  # G13
     group = peer()
     a, b = group.member("one", version=version), group.member()
@@ -696,6 +745,30 @@ def test_a_rebalance_that_another_coordinator_knows_nothing_of() -> None:
     assert a.join() is None
     b.join()
     assert a.receive_join().generation_id == lost  # used a second time
+
+
+def test_another_coordinator_knows_who_came_back() -> None:
+    group = peer(2)
+    a, b = group.member(), group.member("one")
+    group.stable(a, b)
+    again = restarted(group, b)
+    again.join()
+    group.broker.move_coordinator("g", 1, group.now)
+    b.node = again.node = 1
+    assert (again.heartbeat(), b.heartbeat()) == (0, ErrorCode.FENCED_INSTANCE_ID)
+
+
+def test_another_coordinator_does_not_know_ids_that_were_given_out() -> None:
+    group = peer(2)
+    a, b = group.member(), group.member()
+    group.stable(a)
+    b.send_join()
+    b.receive_join()
+    group.broker.move_coordinator("g", 1, group.now)
+    b.node = 1
+    answer = b.join()
+    assert answer is not None
+    assert answer.error_code == ErrorCode.UNKNOWN_MEMBER_ID
 
 
 def test_a_coordinator_that_knows_nothing() -> None:
