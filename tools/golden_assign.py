@@ -58,8 +58,16 @@ def metrics_of(line: dict[str, Any], assignment: Assignment) -> dict[str, Any]:
     """What the line's `metrics` would say of an assignment."""
     topics: dict[str, int] = line["topics"]
     wants = {member["id"]: set(member["topics"]) for member in line["members"]}
+    topics_and_racks, members = group_of(line)
+    racks = topics_and_racks.racks
     claimed = "user_data_owned" if line["assignor"] == "sticky" else "owned"
-    claims = {member["id"]: set(partitions_of(member[claimed])) for member in line["members"]}
+    # What is in another rack is given up, and comes back by chance.
+    claims = {
+        member.id: {
+            p for p in partitions_of(json[claimed]) if not member.rack or member.rack in racks.get(p, (member.rack,))
+        }
+        for member, json in zip(members, line["members"], strict=True)
+    }
     given = [(member, partition) for member, partitions in assignment.items() for partition in partitions]
     left = {TopicPartition(t, p) for wanted in wants.values() for t in wanted for p in range(topics.get(t, 0))}
     left -= {partition for _, partition in given}
