@@ -13,7 +13,7 @@ from typing import Any
 
 from dekaf_proto.group import ASSIGNORS
 from dekaf_proto.group.assignor import GroupMember, GroupTopics
-from dekaf_proto.group.sticky import StickyAssignor
+from dekaf_proto.group.sticky import CooperativeStickyAssignor, StickyAssignor
 from dekaf_proto.types import TopicPartition
 
 Assignment = Mapping[str, Sequence[TopicPartition]]
@@ -23,7 +23,9 @@ def check_assign_line(line: dict[str, Any]) -> list[str]:
     """What is wrong with our answer to one line; nothing, if it passes."""
     topics, members = group_of(line)
     assignor = ASSIGNORS[line["assignor"]]
-    failures = check_user_data(line, members, assignor) if isinstance(assignor, StickyAssignor) else []
+    failures = []
+    if isinstance(assignor, (StickyAssignor, CooperativeStickyAssignor)):
+        failures += check_user_data(line, members, assignor)
     ours = assignor.assign(topics, members)
     java = {member: partitions_of(pairs) for member, pairs in line["assignment"].items()}
     if line["hash_sensitive"] or not metrics_of(line, java)["valid"]:
@@ -38,7 +40,9 @@ def check_assign_line(line: dict[str, Any]) -> list[str]:
     return failures
 
 
-def check_user_data(line: dict[str, Any], members: list[GroupMember], assignor: StickyAssignor) -> list[str]:
+def check_user_data(
+    line: dict[str, Any], members: list[GroupMember], assignor: StickyAssignor | CooperativeStickyAssignor
+) -> list[str]:
     """Whether we read in Java's user data what it says, and write the same, but for the order of topics."""
     failures = []
     for member, json in zip(members, line["members"], strict=True):
