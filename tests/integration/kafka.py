@@ -391,6 +391,11 @@ class KafkaCluster:
         rows = self._call("committed", group=group)
         return {(row["topic"], row["partition"]): (row["offset"], row["metadata"]) for row in rows}
 
+    def describe_group(self, group: str) -> dict[str, Any]:
+        """`state`, `strategy`, `coordinator` (a node) and `members`: of each `id`, `instance` and `partitions`."""
+        answer: dict[str, Any] = self._call("describe_group", group=group)
+        return answer
+
     # -- below
 
     def _call(self, op: str, **arguments: object) -> Any:

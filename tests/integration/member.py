@@ -111,6 +111,7 @@ def acknowledge(member: Member) -> None:
         time.sleep(seconds)
         report("handled", record.topic, record.partition, record.offset)
         member.consumer.acknowledge(record)
+        report("acknowledged", record.topic, record.partition, record.offset)
         ahead.release()
 
     with ThreadPoolExecutor(8) as pool:

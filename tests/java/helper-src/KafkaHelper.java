@@ -94,6 +94,7 @@ public final class KafkaHelper {
             }
             case "offset" -> offset(q);
             case "committed" -> committed(q);
+            case "describe_group" -> describeGroup(q);
             case "produce" -> produce(q);
             case "end_transaction" -> endTransaction(q);
             case "consume" -> consume(q);
@@ -201,6 +202,20 @@ public final class KafkaHelper {
             o.put("leader_epoch", e.getValue().leaderEpoch().orElse(-1));
         }
         return all;
+    }
+
+    static JsonNode describeGroup(JsonNode q) throws Exception {
+        String group = q.get("group").asText();
+        ConsumerGroupDescription d = get(admin(q).describeConsumerGroups(List.of(group)).all()).get(group);
+        ObjectNode o = JSON.createObjectNode().put("state", d.groupState().toString()).put("strategy", d.partitionAssignor());
+        o.put("coordinator", d.coordinator().id());
+        ArrayNode all = o.putArray("members");
+        for (MemberDescription m : d.members()) {
+            ObjectNode one = all.addObject().put("id", m.consumerId()).put("instance", m.groupInstanceId().orElse(null));
+            ArrayNode partitions = one.putArray("partitions");
+            for (TopicPartition tp : m.assignment().topicPartitions()) partitions.addArray().add(tp.topic()).add(tp.partition());
+        }
+        return o;
     }
 
     // --------------------------------------------------------------------------------------------- producing, consuming
