@@ -486,7 +486,7 @@ class Mine(Assignor):
 
 
 @pytest.mark.parametrize(
-    ("given", "names"),
+    "given, names",
     [
         ("sticky", ["sticky"]),
         (["roundrobin", "range"], ["roundrobin", "range"]),
@@ -508,7 +508,7 @@ def test_assignment_strategies_by_javas_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "reason"),
+    "given, reason",
     [
         ("rang", "'rang' is none of range, roundrobin, sticky, cooperative-sticky, and no Assignor"),
         (Mine, "must be"),
@@ -528,7 +528,7 @@ def test_heartbeats_come_before_the_session_ends() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "expected"),
+    "options, expected",
     [
         (
             {"acknowledgement_mode": "explicit", "enable_auto_offset_store": False},

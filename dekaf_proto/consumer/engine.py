@@ -604,7 +604,7 @@ class Consumer(Generic[K, V]):
         While the consumer is closing, or unsubscribes, it is done at the end of that too.
         """
         handout, subscription = self._handout, self._subscription
-        leaving = self._leaving
+        leaving = self._leaving if self._leaving is not None and not self._leaving.done else None
 
         def over() -> bool:
             return (self._over and subscription.is_subscribed) or (leaving is not None and leaving.done)
@@ -698,6 +698,8 @@ class Consumer(Generic[K, V]):
         client.now = now
         self._handout.collect()
         client.runner.run(now)
+        if self._window is not None:
+            self._acknowledgements.look(now)
         while self._started and self._closing is None:
             self._tell_topic_errors()
             self._look_at_group()
@@ -713,8 +715,6 @@ class Consumer(Generic[K, V]):
         if self._membership is not None and self._subscription.is_subscribed:
             self._subscription.match()
             self._membership.look_at_metadata()
-            if self._window is not None:
-                self._acknowledgements.look(self._client.now)
 
     def _tell_topic_errors(self) -> None:
         """A topic that is out of reach is said once for each answer that says so (M6)."""
