@@ -161,7 +161,8 @@ class Commits:
 
     def restart_timer(self) -> None:
         """A new assignment: the interval begins anew (P13)."""
-        self._automatic_due = self._client.now + self._client.config.auto_commit_interval_ms / 1000
+        if self._client.config.enable_auto_commit:
+            self._automatic_due = self._client.now + self._client.config.auto_commit_interval_ms / 1000
 
     def advance(self) -> None:
         """Sends an automatic commit if it is time (P12). The timer runs from the last one that was sent."""
