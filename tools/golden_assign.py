@@ -8,10 +8,12 @@ assignors give a partition to a member that does not want the topic, which ours 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from dekaf_proto.group import ASSIGNORS
 from dekaf_proto.group.assignor import GroupMember, GroupTopics
+from dekaf_proto.group.sticky import CooperativeStickyAssignor, StickyAssignor
 from dekaf_proto.types import TopicPartition
 
 Assignment = Mapping[str, Sequence[TopicPartition]]
@@ -20,16 +22,47 @@ Assignment = Mapping[str, Sequence[TopicPartition]]
 def check_assign_line(line: dict[str, Any]) -> list[str]:
     """What is wrong with our answer to one line; nothing, if it passes."""
     topics, members = group_of(line)
-    ours = ASSIGNORS[line["assignor"]].assign(topics, members)
+    assignor = ASSIGNORS[line["assignor"]]
+    failures = []
+    if isinstance(assignor, (StickyAssignor, CooperativeStickyAssignor)):
+        failures += check_user_data(line, members, assignor)
+    ours = assignor.assign(topics, members)
     java = {member: partitions_of(pairs) for member, pairs in line["assignment"].items()}
     if line["hash_sensitive"] or not metrics_of(line, java)["valid"]:
-        return compare_metrics(metrics_of(line, ours), metrics_of(line, java))
-    failures = [
+        return failures + compare_metrics(metrics_of(line, ours), metrics_of(line, java))
+    failures += [
         f"{member} gets {shown(ours.get(member, ()))}, in Java {shown(partitions)}"
         for member, partitions in sorted(java.items())
         if sorted(ours.get(member, ())) != sorted(partitions)
     ]
-    return failures + [f"{member} is no member" for member in sorted(set(ours) - set(java))]
+    if set(ours) != set(java):
+        failures.append(f"the members are {sorted(ours)}, in Java {sorted(java)}")
+    return failures
+
+
+def check_user_data(
+    line: dict[str, Any], members: list[GroupMember], assignor: StickyAssignor | CooperativeStickyAssignor
+) -> list[str]:
+    """Whether we read in Java's user data what it says, and write the same, but for the order of topics."""
+    failures = []
+    for member, json in zip(members, line["members"], strict=True):
+        if member.user_data is None:
+            continue
+        owned = sorted(partitions_of(json["user_data_owned" if assignor.name == "sticky" else "owned"]))
+        generation = json["user_data_generation"]
+        written = [member.user_data]
+        if generation >= 0:  # else Java's says what was lost, ours nothing
+            ours = assignor.user_data(member.topics, owned, generation)
+            assert ours is not None
+            written.append(ours)
+        for data in written:
+            claim = assignor.claim(replace(member, user_data=data))
+            if len(data) != len(member.user_data) or (sorted(claim.partitions), claim.generation) != (
+                owned,
+                generation,
+            ):
+                failures.append(f"the user data {data!r} of {member.id} says {claim}")
+    return failures
 
 
 def group_of(line: dict[str, Any]) -> tuple[GroupTopics, list[GroupMember]]:
@@ -58,8 +91,16 @@ def metrics_of(line: dict[str, Any], assignment: Assignment) -> dict[str, Any]:
     """What the line's `metrics` would say of an assignment."""
     topics: dict[str, int] = line["topics"]
     wants = {member["id"]: set(member["topics"]) for member in line["members"]}
+    topics_and_racks, members = group_of(line)
+    racks = topics_and_racks.racks
     claimed = "user_data_owned" if line["assignor"] == "sticky" else "owned"
-    claims = {member["id"]: set(partitions_of(member[claimed])) for member in line["members"]}
+    # What is in another rack is given up, and comes back by chance.
+    claims = {
+        member.id: {
+            p for p in partitions_of(json[claimed]) if not member.rack or member.rack in racks.get(p, (member.rack,))
+        }
+        for member, json in zip(members, line["members"], strict=True)
+    }
     given = [(member, partition) for member, partitions in assignment.items() for partition in partitions]
     left = {TopicPartition(t, p) for wanted in wants.values() for t in wanted for p in range(topics.get(t, 0))}
     left -= {partition for _, partition in given}

@@ -32,6 +32,8 @@ class AtMostOnce:
         self._commit: Operation[None] | None = None
         #: Up to where it makes each partition free, and which delivery that is for.
         self._ends: dict[TopicPartition, tuple[object, int]] = {}
+        #: The deliveries whose beginning has been committed.
+        self._begun: dict[TopicPartition, object] = {}
 
     def advance(self) -> None:
         """Permits what has been committed, and commits what is asked for."""
@@ -40,12 +42,13 @@ class AtMostOnce:
                 return
             self._committed(self._commit.error)
             self._commit = None
-        if self.asked and not any(map(self._is_free, self._partitions.values())):
+        due = self._sought()
+        if not due and self.asked and not any(map(self._is_free, self._partitions.values())):
             due = self._next()
-            if due:
-                timeout = self._client.config.default_api_timeout_ms / 1000
-                flow = self._commits.commit(due, explicit=False)
-                self._commit = self._client.runner.start("commit before records are handed out", flow, timeout)
+        if due:
+            timeout = self._client.config.default_api_timeout_ms / 1000
+            flow = self._commits.commit(due)
+            self._commit = self._client.runner.start("commit before records are handed out", flow, timeout)
 
     def _committed(self, error: Exception | None) -> None:
         if error is None:
@@ -55,6 +58,7 @@ class AtMostOnce:
                     partition.permitted = end
         elif not isinstance(error, RebalanceError):  # after one of those everything begins anew
             self._handout.failures.append(error)
+            self._handout.stop()
             self.asked = False
 
     def _is_free(self, partition: Partition) -> bool:
@@ -68,6 +72,21 @@ class AtMostOnce:
             and not partition.paused
             and not partition.withheld
         )
+
+    def _sought(self) -> dict[TopicPartition, OffsetAndMetadata]:
+        """Where partitions begin after a seek, or without a committed offset: what was committed before is past."""
+        due = {}
+        self._ends = {}
+        for tp, partition in self._partitions.items():
+            if (
+                partition.confirmed is None
+                and partition.offset >= 0
+                and partition.tenure.live
+                and self._begun.get(tp) is not partition.delivery
+            ):
+                self._begun[tp] = partition.delivery  # once: what fails of it the timer tries again
+                due[tp] = OffsetAndMetadata(partition.offset)
+        return due
 
     def _next(self) -> dict[TopicPartition, OffsetAndMetadata]:
         left = self._client.config.max_poll_records

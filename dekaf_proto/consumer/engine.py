@@ -118,6 +118,8 @@ class Consumer(Generic[K, V]):
         self._told_version = 0
         self._closing: Operation[None] | None = None
         self._leaving: Operation[None] | None = None
+        #: Nothing more will come, and whoever waits need not.
+        self._over = False
 
     # ------------------------------------------------------------------------------------------- a driver's inputs
 
@@ -605,7 +607,7 @@ class Consumer(Generic[K, V]):
         leaving = self._leaving
 
         def over() -> bool:
-            return leaving is not None and leaving.done
+            return (self._over and subscription.is_subscribed) or (leaving is not None and leaving.done)
 
         def ready() -> bool:
             if subscription.has_event or over():
@@ -620,7 +622,7 @@ class Consumer(Generic[K, V]):
                 yield Wait(ready, None if timeout is None else self._client.now + timeout)
             finally:
                 subscription.waits(-1)
-            return ready() if records <= 1 else subscription.has_event or handout.has_next(bound)
+            return subscription.has_event or over() or handout.has_next(bound)
 
         self._begin(now, answers=True)
         self._ask(True)
@@ -696,6 +698,8 @@ class Consumer(Generic[K, V]):
         client.now = now
         self._handout.collect()
         client.runner.run(now)
+        if self._window is not None:
+            self._acknowledgements.look(now)
         while self._started and self._closing is None:
             self._tell_topic_errors()
             self._look_at_group()
@@ -711,8 +715,6 @@ class Consumer(Generic[K, V]):
         if self._membership is not None and self._subscription.is_subscribed:
             self._subscription.match()
             self._membership.look_at_metadata()
-            if self._window is not None:
-                self._acknowledgements.look(self._client.now)
 
     def _tell_topic_errors(self) -> None:
         """A topic that is out of reach is said once for each answer that says so (M6)."""
@@ -781,5 +783,7 @@ class Consumer(Generic[K, V]):
         for key, request in self._fetcher.closing_requests():
             if self._client.is_ready(key):
                 self._client.request(key, request, lambda response, error: None)
+        self._over = True
+        yield Wait(lambda: not (self._subscription.is_subscribed and self._subscription.is_waited_for))
         self._client.close()
         operation._finish(None, None)

@@ -181,6 +181,11 @@ class Subscription:
         self._waiting += more
         self.made_progress()
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether the program waits for what comes."""
+        return self._waiting > 0
+
     def idle_since(self) -> float:
         """When the program has last done something."""
         self._handout.collect()
@@ -211,7 +216,7 @@ class Subscription:
 
     def prepare(self, eager: bool, deadline: float) -> Flow[None]:
         """What is given up before a join (G22, G23)."""
-        yield Wait(lambda: not self._events)
+        yield Wait(lambda: not any(event.partitions for event in self._events))
         topics = self.topics()
         tps = [tp for tp in self.owned() if eager or tp.topic not in topics]
         if tps:
@@ -229,8 +234,11 @@ class Subscription:
         added = [tp for tp in dict.fromkeys(assigned) if tp not in self._partitions]
         self._add(added)
         self._commits.restart_timer()
-        event = PartitionsAssigned(tuple(added))
-        yield from self._tell(event)
+        if added:
+            yield from self._tell(PartitionsAssigned(tuple(added)))
+        elif not any(event.partitions == () and event is not self._handed for event in self._events):
+            self._events.append(PartitionsAssigned(()))  # the group need not wait for the program to hear of nothing
+            self._handout.stop()
         for tp in added:
             if tp in self._partitions and self._partitions[tp].tenure.live:
                 self._partitions[tp].withheld = False

@@ -55,6 +55,8 @@ _PROTOCOL_TYPE: Final = "consumer"
 _MAX_REASON: Final = 255
 #: A broker may take this much longer than the members to end a rebalance, in seconds (G9).
 _JOIN_GRACE: Final = 5.0
+#: When the first heartbeat of a generation is sent, in seconds; the steps double from there.
+_FIRST_HEARTBEAT: Final = 0.1
 
 
 class GroupMetadata(NamedTuple):
@@ -589,7 +591,9 @@ class Classic:
         interval, session = config.heartbeat_interval_ms / 1000, config.session_timeout_ms / 1000
         slowest = config.max_poll_interval_ms / 1000
         heard = self._client.now
-        due = heard + interval
+        # The next rebalance often comes soon after one, as others join or give something up: ask more often at first.
+        step = min(_FIRST_HEARTBEAT, interval)
+        due = heard + step
         failures = 0
 
         def ended() -> bool:
@@ -615,7 +619,8 @@ class Classic:
                 if code is ErrorCode.NONE:
                     heard = self._client.now
                     failures = 0
-                    due = heard + interval
+                    step = min(2 * step, interval)
+                    due = heard + step
                     continue
                 if self._heard(code):
                     return

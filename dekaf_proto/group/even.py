@@ -38,7 +38,7 @@ class _Even:
         if self._racks.matter:
             left = self._deal_nearby(left)
         self._deal(left)
-        return self._assignment
+        return {member: sorted(assigned) for member, assigned in self._assignment.items()}
 
     def _keep(self) -> set[TopicPartition]:
         """Leaves each member as much of its own as it may have."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
 
 from dekaf_proto.errors import DecodeError
 from dekaf_proto.group.assignor import Assignor, GroupMember, GroupTopics
@@ -26,12 +26,14 @@ from dekaf_proto.wire.values import Reader
 
 _GENERATION: Final = struct.Struct(">i")
 _NOTHING: Final = Claim((), -1)
+#: In a row, until a group has come to rest after a change; one or two are usual.
+_MOST_REBALANCES: Final = 10
 
 
 @dataclass(slots=True, repr=False)
 class _Partitions(Struct):
     topic: str = string()
-    partitions: list[int] = array(of="int32")
+    partitions: list[int] = array(of="int32")  # noqa: RUF009  # a declaration, as in dekaf_proto.messages
 
 
 @dataclass(slots=True, repr=False)
@@ -40,7 +42,7 @@ class _StickyUserData(Message):
 
     VERSIONS = Versions(0, 1)
 
-    previous_assignment: list[_Partitions] = array()
+    previous_assignment: list[_Partitions] = array()  # noqa: RUF009  # likewise
     generation: int = int32("1+", default=-1)
 
 
@@ -69,26 +71,10 @@ class StickyAssignor(Assignor):
         return _NOTHING
 
     def assign(self, topics: GroupTopics, members: Sequence[GroupMember]) -> Mapping[str, Sequence[TopicPartition]]:
-        wanted = {topic for member in members for topic in member.topics if topic in topics.partitions}
-        partitions = [TopicPartition(topic, p) for topic in sorted(wanted) for p in range(topics.partitions[topic])]
-        claims = settle({member.id: self.claim(member) for member in members}, partitions)
-        racks = Racks(topics, members, partitions)
-        if len({frozenset(member.topics) for member in members}) == 1:
-            assignment = distribute_evenly(partitions, claims.owned, racks)
-            return self.adjust(assignment, members, claims.contested)
-        return self.adjust(distribute_unevenly(partitions, members, claims, racks), members, frozenset())
-
-    def adjust(
-        self,
-        assignment: dict[str, list[TopicPartition]],
-        members: Sequence[GroupMember],
-        withheld: frozenset[TopicPartition],
-    ) -> dict[str, list[TopicPartition]]:
-        """What of the assignment takes effect at once: here, all."""
-        return assignment
+        return _distribute(topics, members, [self.claim(member) for member in members]).assignment
 
 
-class CooperativeStickyAssignor(StickyAssignor):
+class CooperativeStickyAssignor(Assignor):
     """Distributes like "sticky", among members that go on with what they keep while the group rebalances."""
 
     name = "cooperative-sticky"
@@ -98,23 +84,62 @@ class CooperativeStickyAssignor(StickyAssignor):
         return _GENERATION.pack(generation)
 
     def claim(self, member: GroupMember) -> Claim:
+        """What the member says to have."""
         generation = member.generation
         if generation < 0 and member.user_data is not None and len(member.user_data) >= _GENERATION.size:
             (generation,) = _GENERATION.unpack_from(member.user_data)
         return Claim(member.owned, max(generation, -1))
 
-    def adjust(
-        self,
-        assignment: dict[str, list[TopicPartition]],
-        members: Sequence[GroupMember],
-        withheld: frozenset[TopicPartition],
-    ) -> dict[str, list[TopicPartition]]:
-        """Leaves out what is `withheld`, and what another member still has and the new one has not (A6)."""
+    def assign(self, topics: GroupTopics, members: Sequence[GroupMember]) -> Mapping[str, Sequence[TopicPartition]]:
+        assignment = self._assign_once(topics, members)
+        # Only in a rebalance that follows another one: nobody is new.
+        together = min((self.claim(member).generation for member in members), default=-1) >= 0
+        if topics.racks and together and not self._comes_to_rest(topics, members, assignment):
+            return self._assign_once(GroupTopics(topics.partitions), members)
+        return assignment
+
+    def _assign_once(self, topics: GroupTopics, members: Sequence[GroupMember]) -> dict[str, list[TopicPartition]]:
+        """What takes effect at once: not what another member still has and the new one has not (A6)."""
+        target = _distribute(topics, members, [self.claim(member) for member in members])
         claimants: dict[TopicPartition, set[str]] = {}
         for member in members:
             for partition in member.owned:
                 claimants.setdefault(partition, set()).add(member.id)
         return {
-            member: [p for p in partitions if p not in withheld and member in claimants.get(p, (member,))]
-            for member, partitions in assignment.items()
+            member: [p for p in partitions if p not in target.contested and member in claimants.get(p, (member,))]
+            for member, partitions in target.assignment.items()
         }
+
+    def _comes_to_rest(
+        self, topics: GroupTopics, members: Sequence[GroupMember], assignment: dict[str, list[TopicPartition]]
+    ) -> bool:
+        """Whether the rebalances that follow have an end.
+
+        A partition whose owner is not near is dealt again each time. Where wishes differ, that can make others move
+        too, back and forth for ever, as each partition that is withheld makes the group rebalance again.
+        """
+        for _ in range(_MOST_REBALANCES):
+            members = [replace(each, owned=tuple(assignment[each.id]), generation=0) for each in members]
+            again = self._assign_once(topics, members)
+            if again == assignment:
+                return True
+            assignment = again
+        return False
+
+
+class _Target(NamedTuple):
+    """Who shall have what, and which of it several members say to have."""
+
+    assignment: dict[str, list[TopicPartition]]
+    contested: frozenset[TopicPartition]
+
+
+def _distribute(topics: GroupTopics, members: Sequence[GroupMember], claims: Sequence[Claim]) -> _Target:
+    wanted = {topic for member in members for topic in member.topics if topic in topics.partitions}
+    partitions = [TopicPartition(topic, p) for topic in sorted(wanted) for p in range(topics.partitions[topic])]
+    settled = settle({member.id: claim for member, claim in zip(members, claims, strict=True)}, partitions)
+    racks = Racks(topics, members, partitions)
+    if len({frozenset(member.topics) for member in members}) == 1:
+        return _Target(distribute_evenly(partitions, settled.owned, racks), settled.contested)
+    # Java withholds nothing on that account here, and neither do we.
+    return _Target(distribute_unevenly(partitions, members, settled, racks), frozenset())

@@ -108,7 +108,7 @@ class _Uneven:
                     moved = True
 
     def _better(self, partition: TopicPartition) -> str | None:
-        """Who should have it instead of its owner, if that has enough more: who had it before, else who has the least."""
+        """Who should have it, if its owner has enough more than they: who had it before, else who has the least."""
         limit = len(self._assignment[self._owners[partition]]) - 2
         before = self._claims.former.get(partition)
         if before is not None and len(self._assignment[before]) <= limit and partition.topic in self._wanted[before]:

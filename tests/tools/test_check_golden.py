@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from dekaf_proto.group import ASSIGNORS
 from tools import check_golden, select_golden
 from tools.check_golden import check_line, main, open_lines
+from tools.golden_assign import compare_metrics, group_of, metrics_of
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 
@@ -50,6 +52,27 @@ def decided() -> Line:
     return find("records.jsonl.xz", lambda line: line.get("mutation") == "key length -2")
 
 
+@pytest.fixture(scope="module")
+def assigned() -> Line:
+    """Members with partitions of their own, where Java's answer is the only one."""
+    return find(
+        "assign.jsonl.xz",
+        lambda line: (
+            (line["assignor"], line["change"], line["same_subscriptions"], line["hash_sensitive"])
+            == ("sticky", "join", True, False)
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def sensitive() -> Line:
+    """Where another answer may do as well."""
+    return find(
+        "assign.jsonl.xz",
+        lambda line: line["hash_sensitive"] and line["change"] == "join" and line["partition_racks"] is None,
+    )
+
+
 def altered(line: Line, change: Callable[[Line], object]) -> str:
     line = copy.deepcopy(line)
     change(line)
@@ -67,8 +90,10 @@ def flip(at: int) -> Callable[[Line], None]:
     return change
 
 
-def test_lines_as_they_are_pass(message: Line, batch: Line, compressed: Line, decided: Line) -> None:
-    for line in (message, batch, compressed, decided):
+def test_lines_as_they_are_pass(
+    message: Line, batch: Line, compressed: Line, decided: Line, assigned: Line, sensitive: Line
+) -> None:
+    for line in (message, batch, compressed, decided, assigned, sensitive):
         assert check_line(json.dumps(line)) == []
 
 
@@ -191,6 +216,63 @@ def test_a_difference_passes_only_under_its_own_mutation(decided: Line) -> None:
     assert check_line(altered(decided, lambda line: first(line).update(maxTimestamp=1))) != []
 
 
+def member_with(line: Line, name: str) -> Line:
+    return next(member for member in line["members"] if member[name])
+
+
+def give_away(line: Line) -> None:
+    """Java gave to another member what we leave where it is."""
+    one, other = sorted(line["assignment"], key=lambda member: len(line["assignment"][member]))[-2:]
+    line["assignment"][one].append(line["assignment"][other].pop())
+
+
+def lose(line: Line) -> None:
+    next(partitions for partitions in line["assignment"].values() if partitions).pop()
+
+
+ASSIGNMENT_ALTERATIONS: dict[str, Callable[[Line], object]] = {
+    "a partition elsewhere": give_away,
+    "a partition less": lose,
+    "a member less": lambda line: line["assignment"].popitem(),
+    "a member more": lambda line: line["assignment"].update(nobody=[]),
+    "another assignor": lambda line: line.update(assignor="range"),
+    "an assignor that is not there": lambda line: line.update(assignor="uniform"),
+    "a topic more": lambda line: line["topics"].update({line["members"][0]["topics"][0]: 50}),
+    "no topics": lambda line: line.pop("topics"),
+    "no members": lambda line: line.pop("members"),
+    "other user data": lambda line: member_with(line, "user_data").update(user_data="0000000000000001"),
+    "no user data": lambda line: member_with(line, "user_data").update(user_data=""),
+    "another generation": lambda line: member_with(line, "user_data").update(user_data_generation=77),
+}
+
+
+@pytest.mark.parametrize("name", ASSIGNMENT_ALTERATIONS)
+def test_an_altered_assignment_fails(assigned: Line, name: str) -> None:
+    assert check_line(altered(assigned, ASSIGNMENT_ALTERATIONS[name])) != []
+
+
+def test_where_java_depends_on_the_order_the_same_quality_will_do(sensitive: Line) -> None:
+    topics, members = group_of(sensitive)
+    ours = ASSIGNORS[sensitive["assignor"]].assign(topics, members)
+    same = metrics_of(sensitive, ours)
+    assert check_line(altered(sensitive, lambda line: line.update(assignment={}))) == []  # worse than ours
+    for name, value in (("unique", False), ("valid", False), ("balanced", False), ("owned_kept", 0)):
+        assert len(compare_metrics({**same, name: value}, same)) == 1
+    assert len(compare_metrics({**same, "unassigned": [["t0", 0]]}, same)) == 1
+    # Nothing stays at its member in an assignment that gives it what it does not want.
+    worst = {**same, "valid": False, "balanced": False}
+    assert compare_metrics({**same, "balanced": False, "owned_kept": 0}, worst) == []
+
+
+def test_an_answer_of_javas_that_is_not_valid_is_no_measure() -> None:
+    def invalid(line: Line) -> bool:
+        topics = {member["id"]: member["topics"] for member in line["members"]}
+        return any(p[0] not in topics[member] for member, given in line["assignment"].items() for p in given)
+
+    line = find("assign.jsonl.xz", lambda line: not line["hash_sensitive"] and invalid(line))
+    assert check_line(json.dumps(line)) == []
+
+
 # ------------------------------------------------------------------------------------------------------------- the tool
 
 
@@ -199,7 +281,9 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, li
     return status, capsys.readouterr().out.splitlines()
 
 
-def test_what_it_prints(capsys: pytest.CaptureFixture[str], tmp_path: Path, message: Line, batch: Line) -> None:
+def test_what_it_prints(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, message: Line, batch: Line, assigned: Line
+) -> None:
     good = tmp_path / "good.jsonl"
     good.write_text(json.dumps(message) + "\n\n" + json.dumps(batch) + "\n")
     assert run(capsys, good) == (0, ["2 passed, 0 failed"])
@@ -211,6 +295,9 @@ def test_what_it_prints(capsys: pytest.CaptureFixture[str], tmp_path: Path, mess
     assert len(printed) == 3
     assert printed[0].startswith(f"{bad}:1: Fetch response v16 full: ")
     assert printed[1].startswith(f"{bad}:2: v2/none/CreateTime/idempotent/headers: batch 0: ")
+    bad.write_text(altered(assigned, lose))
+    status, printed = run(capsys, bad)
+    assert printed[0].startswith(f"{bad}:1: {assigned['chain']} round {assigned['round']} (join): ")
 
 
 @pytest.mark.parametrize("suffix,pack", [(".gz", gzip.compress), (".xz", lzma.compress)])
@@ -274,15 +361,6 @@ def test_an_exception_that_is_not_ours_to_raise_is_a_failure(
     assert printed == [f"{path}:1: Fetch response v16 full: IndexError: out of range", "0 passed, 1 failed"]
 
 
-def test_assignments_are_not_yet_checked(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    path = tmp_path / "assign.jsonl"
-    path.write_text('{"chain": "range-1", "assignor": "range"}\n' * 3)
-    status, printed = run(capsys, path)
-    assert status == 1
-    assert printed[0].endswith("they come with step 3")
-    assert printed[1:] == ["0 passed, 1 failed"]
-
-
 # ------------------------------------------------------------------------------------------------------- the selection
 
 
@@ -311,3 +389,28 @@ def test_a_selection_of_records() -> None:
     ]
     left_out = [line("v2/none/a", "03"), line("v2/none/large", long), line("corrupt/crc", "01", "corrupt")]
     assert select_golden.select_records([*kept, *left_out]) == kept
+
+
+def test_a_selection_of_assignments() -> None:
+    def line(chain: str, number: int, change: str = "join") -> str:
+        return json.dumps({"chain": chain, "round": number, "change": change}) + "\n"
+
+    one = [line("range-0", 0), line("range-0", 1, "stale claim"), line("sticky-9", 0)]
+    assert select_golden.select_assignments(one * 2) == [*one, one[1]]
+
+
+def test_what_is_selected_depends_on_what_is_given(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, assigned: Line, batch: Line
+) -> None:
+    monkeypatch.setattr(select_golden, "TARGET", tmp_path)
+    path, empty = tmp_path / "one.jsonl", tmp_path / "empty.jsonl"
+    empty.write_text("")
+    assert select_golden.main([str(empty)]) == 2
+    path.write_text(json.dumps(assigned) + "\n")
+    assert select_golden.main([str(path)]) == 0
+    path.write_text(json.dumps(batch) + "\n")
+    assert select_golden.main([str(path)]) == 0
+    path.write_text("".join(message_lines("aa")))
+    assert select_golden.main([str(path)]) == 0
+    assert {path.name for path in tmp_path.glob("*.xz")} == {f"{kind}.jsonl.xz" for kind in select_golden.SELECTIONS}
+    assert "records.jsonl.xz: 1 lines" in capsys.readouterr().out
