@@ -106,7 +106,8 @@ class History:
         left = {}
         for partition in self.broker.cluster.partitions():
             tp = TopicPartition(partition.topic.name, partition.index)
-            done = self._prefix.get(tp, 0)
+            # At most once, a crash may lose what was committed already.
+            done = (self.committed if self.plan.at_most_once else self._prefix).get(tp, 0)
             if done < partition.log.end_offset:
                 left[tp] = done
         return left

@@ -49,6 +49,7 @@ class Program:
         self.topics = member.topics
         #: How long it does nothing the next time that it works.
         self.pause = 0.0
+        self.rests = False
         #: What it has, and the offset that it has to be given next.
         self.owned: dict[TopicPartition, int] = {}
         #: Its operations that are not done, and when they have to be.
@@ -162,7 +163,9 @@ class Program:
     def _rest(self) -> Steps:
         pause, self.pause = self.pause, 0.0
         self.note(f"does nothing for {pause:.1f} s")
+        self.rests = True
         yield pause
+        self.rests = False
 
     def _ask_once_more(self) -> Steps:
         """What is in hand is done, and nothing more is taken."""
