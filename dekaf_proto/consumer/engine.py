@@ -604,7 +604,7 @@ class Consumer(Generic[K, V]):
         While the consumer is closing, or unsubscribes, it is done at the end of that too.
         """
         handout, subscription = self._handout, self._subscription
-        leaving = self._leaving
+        leaving = self._leaving if self._leaving is not None and not self._leaving.done else None
 
         def over() -> bool:
             return (self._over and subscription.is_subscribed) or (leaving is not None and leaving.done)
