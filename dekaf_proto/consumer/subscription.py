@@ -310,6 +310,9 @@ class Subscription:
         now = self._client.now
         yield Wait(lambda: membership.state is not MemberState.SYNCING, now + (deadline - now) / 2)
         membership.stop()
+        for event in self._events:
+            if isinstance(event, PartitionsAssigned) and event is not self._handed:
+                self._let_go([tp for tp in event.partitions if tp in self._partitions], reason)  # unheard of
         self._events = [e for e in self._events if e is self._handed or isinstance(e, PartitionsLost)]
         yield Wait(lambda: not self._events, deadline)
         tps = self.owned()
