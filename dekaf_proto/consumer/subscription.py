@@ -160,9 +160,17 @@ class Subscription:
         self._handed = None
         if event in self._events:  # else nobody waits for it any more
             self._events.remove(event)
+        if isinstance(event, PartitionsRevoked):
+            for tp in event.partitions:
+                if tp in self._partitions:
+                    self._partitions[tp].parting = True
         if isinstance(event, PartitionsLost):
             self._remove([tp for tp in event.partitions if tp in self._partitions])
         self.made_progress()
+
+    def _is_heard(self) -> bool:
+        """Whether the program has answered everything; that it got nothing need not be answered."""
+        return not any(event.partitions for event in self._events)
 
     def _tell(self, event: Rebalance, until: float | None = None) -> Flow[None]:
         """Has the program answer an event, unless a loss overtakes it."""
@@ -216,14 +224,16 @@ class Subscription:
 
     def prepare(self, eager: bool, deadline: float) -> Flow[None]:
         """What is given up before a join (G22, G23)."""
-        yield Wait(lambda: not any(event.partitions for event in self._events))
+        yield Wait(self._is_heard)
         topics = self.topics()
         tps = [tp for tp in self.owned() if eager or tp.topic not in topics]
         if tps:
             yield from self.revoke(tps, deadline, "the group has rebalanced")
+            yield Wait(self._is_heard)  # it may have been lost instead
 
     def apply(self, assigned: Sequence[TopicPartition], eager: bool, deadline: float) -> Flow[bool]:
         """What the group has given (G22, G23)."""
+        yield Wait(self._is_heard)  # what was lost may be among it
         owned = self.owned()
         gone = [tp for tp in owned if tp not in assigned]
         if gone:
@@ -295,7 +305,7 @@ class Subscription:
                 partition.forget_buffered()
             if any(isinstance(e, PartitionsAssigned) and e is not told and tp in e.partitions for e in self._events):
                 self._remove([tp])  # the program has never heard of it
-            elif not (isinstance(told, PartitionsRevoked) and tp in told.partitions):  # else it is just letting it go
+            elif not partition.parting and not (isinstance(told, PartitionsRevoked) and tp in told.partitions):
                 known.append(tp)
         self._events = [event for event in self._events if event is told or isinstance(event, PartitionsLost)]
         if known:
@@ -316,11 +326,13 @@ class Subscription:
         self._events = [e for e in self._events if e is self._handed or isinstance(e, PartitionsLost)]
         yield Wait(lambda: not self._events, deadline)
         tps = self.owned()
-        if tps:
-            for tp in tps:
-                self._partitions[tp].withheld = True
-            yield from self._tell(PartitionsRevoked(tuple(tps)), deadline)
+        for tp in tps:
+            self._partitions[tp].withheld = True
+        unheard = tuple(tp for tp in tps if not self._partitions[tp].parting)
+        if unheard:
+            yield from self._tell(PartitionsRevoked(unheard), deadline)
             self._events.clear()  # from here on nobody asks
+        if tps:
             yield from self.settle(tps, deadline)
         self._let_go(list(self._partitions), reason)
         yield from membership.leave(reason, max(0.0, deadline - self._client.now))

@@ -38,9 +38,7 @@ class Program:
         config = ConsumerConfig(
             bootstrap_servers=world.network.bootstrap_servers(), client_id=self.name, **member.options
         )
-        self.consumer: Consumer[Any, Any] = Consumer(
-            config, seed=self.random.getrandbits(32), unix_offset=UNIX_OFFSET
-        )
+        self.consumer: Consumer[Any, Any] = Consumer(config, seed=self.random.getrandbits(32), unix_offset=UNIX_OFFSET)
         world.network.add(self.consumer)
         self.alive = True
         #: It is to end: the loop is left, the consumer closed.
@@ -267,6 +265,8 @@ class Program:
                 elif mode is Mode.UNWAITED:
                     self._finish_in_hand()
                     self._start(self.consumer.commit(record, self.now, retry=False), API_TIMEOUT)
+                    if len(self.operations) > 5:
+                        yield self.operations[0][0]
             if self.member.seeks and self.owned and self.random.random() < 0.02:
                 self._finish_in_hand()
                 self._seek(self.random.choice(list(self.owned)))
@@ -320,10 +320,8 @@ class Program:
         yield operation
         try:
             operation.result()
-        except FencedInstanceIdError as error:
+        except (FencedInstanceIdError, ClosedError) as error:
             self.note(f"commit: {error!r}")
         except (RebalanceError, KafkaTimeoutError) as error:
             self.note(f"commit: {error!r}")
             self.world.history.happened["refused commits"] += 1
-
-

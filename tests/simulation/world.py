@@ -9,6 +9,7 @@ partition assigned once. At the end all programs close.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from random import Random
 from typing import Any, Final
@@ -74,6 +75,15 @@ class World:
 
     def note(self, what: str) -> None:
         self.history.note(self.network.now, "world", what)
+
+    def summary(self) -> Counter[str]:
+        """How much has happened."""
+        found = Counter(self.history.happened)
+        found["records"] = len(self.history.delivered)
+        found["deliveries"] = sum(self.history.delivered.values())
+        found["programs"] = self._starts
+        found["generations"] = self.broker.group("g").generation
+        return found
 
     # ------------------------------------------------------------------------------------------------------ the whole
 
@@ -398,5 +408,3 @@ class World:
             program.hurry()
         for program in self._alive():
             program.consumer._metadata.refresh()
-
-
