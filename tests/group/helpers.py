@@ -212,7 +212,9 @@ class Group(Setup):
         assert self.broker.group("g").generation == generation, "another rebalance without a reason"
         wanted = {topic for program in self.programs for topic in program.consumer.subscription}
         read = sorted(tp for program in self.programs for tp in program.reading)
-        there = sorted(TopicPartition(t.name, p.index) for t in self.broker.cluster.topics.values() for p in t.partitions)
+        there = sorted(
+            TopicPartition(t.name, p.index) for t in self.broker.cluster.topics.values() for p in t.partitions
+        )
         assert read == [tp for tp in there if tp.topic in wanted]
 
     def joins(self) -> list[JoinGroupRequest]:
