@@ -233,11 +233,11 @@ class Classic:
 
     def look_at_metadata(self) -> None:
         """Rejoins if what is subscribed to is not what it was, or, as the leader, if its partitions are (G17)."""
-        if self._cluster_version == self._client.cluster.version or not self.is_active:
+        if self.state is not MemberState.STABLE or not self.is_active:
+            return  # what comes meanwhile is looked at afterwards
+        if self._cluster_version == self._client.cluster.version:
             return
         self._cluster_version = self._client.cluster.version
-        if self.state is not MemberState.STABLE:
-            return
         if self._host.topics() != self._joined_topics:
             self.rejoin("its topics are others than when it joined")
         elif self.group_topics and self._seen != self._look(self.group_topics):

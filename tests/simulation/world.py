@@ -71,6 +71,7 @@ class World:
         self.programs: list[Program] = []
         self._starts = 0
         self._mended = False
+        self._closing = False
         self.network.checks.append(self._check)
 
     def note(self, what: str) -> None:
@@ -103,6 +104,7 @@ class World:
         self.network.run_for(REST)
         assert self._is_in_order(), f"the group does not stay at rest: {self.broker.group('g')}"
         assert self.broker.group("g").generation == generation, "the group rebalances without a reason"
+        self._closing = True
         for program in self._alive():
             program.leave()
         self._must_come("all programs have ended", lambda: not self._alive())
@@ -121,7 +123,10 @@ class World:
     def _is_in_order(self) -> bool:
         group = self.broker.group("g")
         alive = self._alive()
-        if group.state is not GroupState.STABLE or len(group.members) != len(alive) or self.history.unfinished():
+        if group.state is not GroupState.STABLE or self.history.unfinished():
+            return False
+        names = sorted(program.consumer.group_metadata().member_id for program in alive)
+        if sorted(member.member_id for member in group.members) != names:
             return False
         if any(program.rests or program.leaving for program in alive):
             return False
@@ -187,6 +192,11 @@ class World:
 
     def _running(self, member: Member) -> list[Program]:
         return [p for p in self.programs if p.alive and p.member is member and not p.leaving]
+
+    def has_ended(self, member: Member) -> None:
+        """A program has ended; if it was the last one of the first member (fenced, say), another one has to go on."""
+        if self._mended and not self._closing and member is self.plan.members[0] and not self._running(member):
+            self._start(member)
 
     # ------------------------------------------------------------------------------------------------------ what comes
 
