@@ -85,8 +85,6 @@ class Partition:
         self.delivery = Delivery(tp, self.tenure, window)
         #: A rebalance is not done with it: nothing of it is fetched or handed out.
         self.withheld = False
-        #: The program has answered that it goes: it is not to hear of that again.
-        self.parting = False
         #: Where records are committed first: up to where that is done, -1 if nothing is.
         self.permitted = -1
         #: What the program must be told, partition by partition: the consumer's own table.

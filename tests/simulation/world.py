@@ -28,6 +28,8 @@ from tests.simulation.program import UNIX_OFFSET, Program
 #: Seconds in which everything has to be in order again, and how long the group then has to stay as it is.
 PATIENCE: Final = 60.0
 REST: Final = 4.0
+#: How long a fault may be felt: until the longest request has timed out.
+SETTLES: Final = 5.0
 
 _CODES: Final = {
     ApiKey.JOIN_GROUP: (ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, ErrorCode.NOT_COORDINATOR, ErrorCode.UNKNOWN_MEMBER_ID),
@@ -99,6 +101,7 @@ class World:
             self._in(self.random.uniform(0.1, plan.seconds), self._something_happens)
         self.network.run_for(end - self.network.now)
         self._mend()
+        self.network.run_for(SETTLES)  # what was not answered is given up
         self._must_come("all is done and the group at rest", self._is_in_order)
         generation = self.broker.group("g").generation
         self.network.run_for(REST)
