@@ -113,6 +113,7 @@ class Program:
             except StopIteration:
                 self.note("ends")
                 self._end()
+                self.world.has_ended(self.member)
                 return
             if isinstance(step, Operation):
                 if not step.done:

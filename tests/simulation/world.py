@@ -28,6 +28,8 @@ from tests.simulation.program import UNIX_OFFSET, Program
 #: Seconds in which everything has to be in order again, and how long the group then has to stay as it is.
 PATIENCE: Final = 60.0
 REST: Final = 4.0
+#: How long a fault may be felt: until the longest request has timed out.
+SETTLES: Final = 5.0
 
 _CODES: Final = {
     ApiKey.JOIN_GROUP: (ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, ErrorCode.NOT_COORDINATOR, ErrorCode.UNKNOWN_MEMBER_ID),
@@ -71,6 +73,7 @@ class World:
         self.programs: list[Program] = []
         self._starts = 0
         self._mended = False
+        self._closing = False
         self.network.checks.append(self._check)
 
     def note(self, what: str) -> None:
@@ -98,11 +101,13 @@ class World:
             self._in(self.random.uniform(0.1, plan.seconds), self._something_happens)
         self.network.run_for(end - self.network.now)
         self._mend()
+        self.network.run_for(SETTLES)  # what was not answered is given up
         self._must_come("all is done and the group at rest", self._is_in_order)
         generation = self.broker.group("g").generation
         self.network.run_for(REST)
         assert self._is_in_order(), f"the group does not stay at rest: {self.broker.group('g')}"
         assert self.broker.group("g").generation == generation, "the group rebalances without a reason"
+        self._closing = True
         for program in self._alive():
             program.leave()
         self._must_come("all programs have ended", lambda: not self._alive())
@@ -121,7 +126,10 @@ class World:
     def _is_in_order(self) -> bool:
         group = self.broker.group("g")
         alive = self._alive()
-        if group.state is not GroupState.STABLE or len(group.members) != len(alive) or self.history.unfinished():
+        if group.state is not GroupState.STABLE or self.history.unfinished():
+            return False
+        names = sorted(program.consumer.group_metadata().member_id for program in alive)
+        if sorted(member.member_id for member in group.members) != names:
             return False
         if any(program.rests or program.leaving for program in alive):
             return False
@@ -187,6 +195,11 @@ class World:
 
     def _running(self, member: Member) -> list[Program]:
         return [p for p in self.programs if p.alive and p.member is member and not p.leaving]
+
+    def has_ended(self, member: Member) -> None:
+        """A program has ended; if it was the last one of the first member (fenced, say), another one has to go on."""
+        if self._mended and not self._closing and member is self.plan.members[0] and not self._running(member):
+            self._start(member)
 
     # ------------------------------------------------------------------------------------------------------ what comes
 
