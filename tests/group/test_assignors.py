@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 from hypothesis import example, given, settings, strategies as st
 
-from dekaf_proto.group import ASSIGNORS
+from dekaf_proto.group import ASSIGNORS, uneven
 from dekaf_proto.group.assignor import Assignor, GroupMember, GroupTopics, in_order
 from dekaf_proto.group.claims import Claim, settle
 from dekaf_proto.group.racks import racks_matter
@@ -267,15 +267,31 @@ def test_the_nearest_get_it_first_where_wishes_differ() -> None:  # A5
     assert assign("sticky", topics, *two) == {"m": "a0 a2", "n": "a1 a3", "o": "b0"}
 
 
-def test_a_partition_that_comes_again_through_another_goes_straight() -> None:  # A5: no detours
-    members = [
-        member("m", "ab", "a0 a1 a2 a3 a4 b0 b1 b2 b3", 1),
-        member("n", "ab"),
-        member("o", "b"),
-        member("p", "a"),
+def wandering() -> tuple[dict[str, int], list[GroupMember]]:
+    """A group in which a partition that moves on meets another one of its topic that came the other way."""
+    return {"a": 6, "b": 1}, [
+        member("m", "ab", "a1 a2 a3 a4 b0", 5),
+        member("n", "ab", "a2", 4),
+        member("o", "a", "a0 a5", 5),
+        member("p", "b"),
     ]
-    got = ASSIGNORS["sticky"].assign(GroupTopics({"a": 5, "b": 4}), members)
-    assert sorted(map(len, got.values())) == [2, 2, 2, 3]
+
+
+def test_partitions_of_a_topic_are_not_swapped() -> None:  # A5
+    topics, members = wandering()
+    assert assign("sticky", topics, *members) == {"m": "a3 a4", "n": "a0 a2", "o": "a1 a5", "p": "b0"}
+
+
+def test_there_is_an_end_without_detours_too(monkeypatch: pytest.MonkeyPatch) -> None:  # A5
+    class Strict(uneven._Uneven):
+        def distribute(self) -> dict[str, list[TopicPartition]]:
+            self._detours = 0
+            return super().distribute()
+
+    monkeypatch.setattr(uneven, "_Uneven", Strict)
+    topics, members = wandering()
+    got = assign("sticky", topics, *members)
+    assert sorted(len(given.split()) for given in got.values()) == [1, 2, 2, 2]
 
 
 # -------------------------------------------------------------------------------------------------- cooperative sticky
