@@ -12,8 +12,11 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
+import pytest
+
 from dekaf_proto.types import TopicPartition
 from tests.integration.drivers import DRIVERS, Consumer, Driver, open_consumer
+from tests.integration.groups import SOAK, Group, Part
 from tests.integration.kafka import KafkaCluster, wait_until
 
 PARTITIONS = 6
@@ -25,13 +28,14 @@ END = b"end"
 class Writer(threading.Thread):
     """Writes 0, 1, 2 ... to each partition until `end` is called, and END then."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
+    def __init__(self, bootstrap: str, topic: str, pause: float = 0.003) -> None:
         super().__init__(name="writer")
         from confluent_kafka import Producer
 
         self.count = 0
         self.failed: list[object] = []
         self._topic = topic
+        self._pause = pause
         self._ended = threading.Event()
         configs = {"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 5}
         # By itself it would wait for a silent broker for a minute, and take less than comes together meanwhile.
@@ -42,7 +46,7 @@ class Writer(threading.Thread):
         while not self._ended.is_set():
             self._write(b"%d" % self.count)
             self.count += 1
-            self._producer.poll(0.003)
+            self._producer.poll(self._pause)
         self._write(END)
         if left := self._producer.flush(LONG):
             self.failed.append(f"{left} records were not delivered")
@@ -219,3 +223,42 @@ def test_a_broker_falls_silent_until_it_is_replaced(kafka_cluster: KafkaCluster,
             )
         # It has slept through that, and answers as if it still led.
         wait_until("all replicas", lambda: all_in_sync(kafka_cluster, topic), LONG)
+
+
+@pytest.mark.parametrize("strategy", ["range", "cooperative-sticky"])
+def test_a_group_outlives_its_coordinator(kafka_cluster: KafkaCluster, topic: str, strategy: str) -> None:
+    """Members commit all the time, and one more joins while the coordinator is dead."""
+    options = {"partition_assignment_strategy": strategy, "session_timeout_ms": 30_000}
+    with Group(kafka_cluster, topic, PARTITIONS, **options) as group:
+        writer = Writer(kafka_cluster.bootstrap, topic, pause=0.02)
+        writer.start()
+        try:
+            members = [group.join(), group.join(), group.join()]
+            group.wait("the partitions to be shared", lambda: group.is_shared_by(members))
+            victim = kafka_cluster.describe_group(topic)["coordinator"]
+            for node in (victim, victim % 3 + 1) if SOAK else (victim,):
+                kafka_cluster.kill(node)
+                before = _committed(kafka_cluster, group)
+                group.wait("commits", lambda before=before: _all_more(_committed(kafka_cluster, group), before), LONG)
+                members.append(group.join())
+                group.wait("the new one to have its share", lambda: group.is_shared_by(members) and members[-1].owns())
+                kafka_cluster.start(node)
+                wait_until("all replicas", lambda: all_in_sync(kafka_cluster, topic), LONG)
+        finally:
+            writer.end()
+        group.ends = dict.fromkeys(group.parts, writer.count + 1)
+        group.settle(members)
+        group.end(members)
+        group.check()
+        # All went on, and nobody was thrown out: not even a record was handled again.
+        assert {tenure.ending for tenures in group.tenures().values() for tenure in tenures} == {"revoked"}
+        assert set(group.times().values()) == {1}
+
+
+def _committed(cluster: KafkaCluster, group: Group) -> dict[Part, int]:
+    found = {part: offset for part, (offset, _) in cluster.committed(group.id).items()}
+    return {part: found.get(part, 0) for part in group.parts}
+
+
+def _all_more(now: dict[Part, int], before: dict[Part, int]) -> bool:
+    return all(now[part] > before[part] + 20 for part in before)
