@@ -10,9 +10,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-
-import pytest
+from contextlib import ExitStack, contextmanager
 
 from dekaf_proto.types import TopicPartition
 from tests.integration.drivers import DRIVERS, Consumer, Driver, open_consumer
@@ -225,34 +223,39 @@ def test_a_broker_falls_silent_until_it_is_replaced(kafka_cluster: KafkaCluster,
         wait_until("all replicas", lambda: all_in_sync(kafka_cluster, topic), LONG)
 
 
-@pytest.mark.parametrize("strategy", ["range", "cooperative-sticky"])
-def test_a_group_outlives_its_coordinator(kafka_cluster: KafkaCluster, topic: str, strategy: str) -> None:
-    """Members commit all the time, and one more joins while the coordinator is dead."""
-    options = {"partition_assignment_strategy": strategy, "session_timeout_ms": 30_000}
-    with Group(kafka_cluster, topic, PARTITIONS, **options) as group:
-        writer = Writer(kafka_cluster.bootstrap, topic, pause=0.02)
-        writer.start()
-        try:
-            members = [group.join(), group.join(), group.join()]
-            group.wait("the partitions to be shared", lambda: group.is_shared_by(members))
-            victim = kafka_cluster.describe_group(topic)["coordinator"]
-            for node in (victim, victim % 3 + 1) if SOAK else (victim,):
-                kafka_cluster.kill(node)
+def test_groups_outlive_their_coordinator(kafka_cluster: KafkaCluster, topic: str) -> None:
+    """One rebalances eagerly, one bit by bit. Members commit all the time; more join while a broker is dead."""
+    with ExitStack() as stack:
+        groups = []
+        for strategy in ("range", "cooperative-sticky"):
+            options = {"partition_assignment_strategy": strategy, "session_timeout_ms": 30_000}
+            group = stack.enter_context(Group(kafka_cluster, f"{topic}-{strategy}", PARTITIONS, **options))
+            writer = Writer(kafka_cluster.bootstrap, group.topic, pause=0.02)
+            writer.start()
+            stack.callback(writer.end)
+            groups.append((group, writer, [group.join(), group.join(), group.join()]))
+        for group, _, members in groups:
+            group.wait("the partitions to be shared", lambda g=group, m=members: g.is_shared_by(m))
+        victim = kafka_cluster.describe_group(groups[0][0].id)["coordinator"]
+        for node in (victim, victim % 3 + 1) if SOAK else (victim,):
+            kafka_cluster.kill(node)
+            for group, _, members in groups:
                 before = _committed(kafka_cluster, group)
-                group.wait("commits", lambda before=before: _all_more(_committed(kafka_cluster, group), before), LONG)
+                group.wait("commits", lambda g=group, b=before: _all_more(_committed(kafka_cluster, g), b), LONG)
                 members.append(group.join())
-                group.wait("the new one to have its share", lambda: group.is_shared_by(members) and members[-1].owns())
-                kafka_cluster.start(node)
-                wait_until("all replicas", lambda: all_in_sync(kafka_cluster, topic), LONG)
-        finally:
+                group.wait("the new one's share", lambda g=group, m=members: g.is_shared_by(m) and m[-1].owns())
+            kafka_cluster.start(node)
+            topics = [group.topic for group, _, _ in groups]
+            wait_until("all replicas", lambda t=topics: all(all_in_sync(kafka_cluster, each) for each in t), LONG)
+        for group, writer, members in groups:
             writer.end()
-        group.ends = dict.fromkeys(group.parts, writer.count + 1)
-        group.settle(members)
-        group.end(members)
-        group.check()
-        # All went on, and nobody was thrown out: not even a record was handled again.
-        assert {tenure.ending for tenures in group.tenures().values() for tenure in tenures} == {"revoked"}
-        assert set(group.times().values()) == {1}
+            group.ends = dict.fromkeys(group.parts, writer.count + 1)
+            group.settle(members)
+            group.end(members)
+            group.check()
+            # All went on, and nobody was thrown out: not even a record was handled again.
+            assert {tenure.ending for tenures in group.tenures().values() for tenure in tenures} == {"revoked"}
+            assert set(group.times().values()) == {1}
 
 
 def _committed(cluster: KafkaCluster, group: Group) -> dict[Part, int]:
