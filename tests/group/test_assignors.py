@@ -14,6 +14,7 @@ from dekaf_proto.group.claims import Claim, settle
 from dekaf_proto.group.racks import racks_matter
 from dekaf_proto.group.sticky import CooperativeStickyAssignor, StickyAssignor
 from dekaf_proto.types import TopicPartition
+from tests.strategies import examples
 
 STICKY = StickyAssignor()
 COOPERATIVE = CooperativeStickyAssignor()
@@ -439,7 +440,7 @@ RANGE = ASSIGNORS["range"]
 
 
 @given(topics_of(), members_of(False))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_nobody_could_give_one_to_who_has_two_fewer(topics: GroupTopics, members: list[GroupMember]) -> None:  # A5
     got = STICKY.assign(topics, members)
     for m in members:
