@@ -22,7 +22,6 @@ from dekaf_proto.broker.groups import GroupState
 from dekaf_proto.consumer import Consumer, FetchedRecords
 from dekaf_proto.consumer.subscription import Topics
 from dekaf_proto.events import (
-    EndOfPartition,
     Failed,
     PartitionsAssigned,
     PartitionsLost,

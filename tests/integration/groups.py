@@ -391,9 +391,7 @@ class Group:
 
     def times(self) -> Counter[tuple[Part, int]]:
         """How often each record was handled."""
-        return Counter(
-            ((row[2], row[3]), row[4]) for member in self.members for row in member.rows_of("handled")
-        )
+        return Counter(((row[2], row[3]), row[4]) for member in self.members for row in member.rows_of("handled"))
 
 
 def check_tenures(tenures: Sequence[Tenure]) -> None:

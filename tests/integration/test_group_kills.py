@@ -46,7 +46,9 @@ def test_a_program_is_killed(kafka: KafkaCluster, topic: str, mode: str) -> None
         last = group.join(way=way)
         group.produce(10)
         parts = set(group.parts)
-        group.wait("the rest", lambda: {(row[2], row[3]) for row in last.rows_of("handled") if _is_end(group, row)} == parts)
+        group.wait(
+            "the rest", lambda: {(row[2], row[3]) for row in last.rows_of("handled") if _is_end(group, row)} == parts
+        )
         group.end([last])
         group.check(at_most_once=mode == "at most once")
         tenures = group.tenures()
