@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from dekaf_proto.config import ConsumerConfig
     from dekaf_proto.consumer import Batch, Consumer, ConsumerMetrics, FetchedRecords
     from dekaf_proto.errors import ErrorCode, KafkaError
+    from dekaf_proto.group.assignor import Assignor, GroupMember, GroupTopics
+    from dekaf_proto.group.classic import GroupMetadata
     from dekaf_proto.operation import Operation
     from dekaf_proto.records import Record
     from dekaf_proto.types import (
@@ -34,12 +36,16 @@ if TYPE_CHECKING:
 
 #: Public name -> the module that has it. The imports above say the same to type checkers; a test compares them.
 _HOME = {
+    "Assignor": "dekaf_proto.group.assignor",
     "Batch": "dekaf_proto.consumer",
     "Consumer": "dekaf_proto.consumer",
     "ConsumerConfig": "dekaf_proto.config",
     "ConsumerMetrics": "dekaf_proto.consumer",
     "ErrorCode": "dekaf_proto.errors",
     "FetchedRecords": "dekaf_proto.consumer",
+    "GroupMember": "dekaf_proto.group.assignor",
+    "GroupMetadata": "dekaf_proto.group.classic",
+    "GroupTopics": "dekaf_proto.group.assignor",
     "IsolationLevel": "dekaf_proto.types",
     "KafkaError": "dekaf_proto.errors",
     "OffsetAndMetadata": "dekaf_proto.types",
@@ -57,12 +63,16 @@ _SUBMODULES = ("config", "consumer", "errors", "events", "messages", "operation"
 
 __all__ = [
     "COMPILED",
+    "Assignor",
     "Batch",
     "Consumer",
     "ConsumerConfig",
     "ConsumerMetrics",
     "ErrorCode",
     "FetchedRecords",
+    "GroupMember",
+    "GroupMetadata",
+    "GroupTopics",
     "IsolationLevel",
     "KafkaError",
     "OffsetAndMetadata",

@@ -87,6 +87,13 @@ class Cluster:
         self.version += 1
         return True
 
+    def forget_others(self, response: MetadataResponse) -> None:
+        """Takes note of the topics that do not exist any more, where a response names all that do."""
+        there = {topic.name for topic in response.topics}
+        for name, topic in self.topics.items():
+            if name not in there:
+                topic.error = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+
     def _update_topic(self, name: str, answer: MetadataResponseTopic, version: int) -> None:
         known = self.topics.get(name)
         error = ErrorCode.of(answer.error_code)

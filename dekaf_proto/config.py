@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeVar as TypeVarWithDefault, Unpack
 
+    from dekaf_proto.group.assignor import Assignor
+
     # What a deserializer makes of bytes, and bytes where there is none.
     T = TypeVarWithDefault("T", default=bytes)
     U = TypeVarWithDefault("U", default=bytes)
@@ -144,6 +146,40 @@ def _parse_duration(given: str) -> int:
     return duration
 
 
+_JAVA_ASSIGNORS: Final[Mapping[str, str]] = {
+    "org.apache.kafka.clients.consumer.RangeAssignor": "range",
+    "org.apache.kafka.clients.consumer.RoundRobinAssignor": "roundrobin",
+    "org.apache.kafka.clients.consumer.StickyAssignor": "sticky",
+    "org.apache.kafka.clients.consumer.CooperativeStickyAssignor": "cooperative-sticky",
+}
+
+
+def _parse_assignors(given: object) -> tuple[str | Assignor, ...]:
+    """The strategies in order of preference: names, or objects that are strategies of the user's own."""
+    from dekaf_proto.group import ASSIGNORS
+    from dekaf_proto.group.assignor import Assignor
+
+    if isinstance(given, (str, Assignor)):
+        given = [given]
+    if not isinstance(given, Sequence) or not given:
+        raise ValueError
+    names = []
+    for one in given:
+        if not isinstance(one, Assignor) and (not isinstance(one, str) or one not in ASSIGNORS):
+            hint = f"; give an object of {one.__name__}, not the class" if isinstance(one, type) else ""
+            raise ValueError(f"{one!r} is none of {', '.join(ASSIGNORS)}, and no Assignor{hint}")
+        names.append(one if isinstance(one, str) else one.name)
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name} is given twice")
+    return tuple(given)
+
+
+def _assignors_from_text(text: str) -> object:
+    names = [name.strip() for name in text.split(",")]
+    return [_JAVA_ASSIGNORS.get(name, name) for name in names]
+
+
 # ---------------------------------------------------------------------------------------------------------- consumer
 
 
@@ -156,10 +192,21 @@ class ConsumerOptions(TypedDict, total=False):
     security_protocol: Literal["PLAINTEXT"]
     group_id: str | None
     group_protocol: Literal["classic"]
+    partition_assignment_strategy: str | Assignor | Sequence[str | Assignor]
+    group_instance_id: str | None
+    session_timeout_ms: int
+    heartbeat_interval_ms: int
+    max_poll_interval_ms: int
+    exclude_internal_topics: bool
     auto_offset_reset: str | datetime | OffsetReset
     enable_auto_commit: bool
     auto_commit_interval_ms: int
     enable_auto_offset_store: bool
+    recommit_interval_ms: int
+    delivery: Literal["at_least_once", "at_most_once"]
+    acknowledgement_mode: Literal["implicit", "explicit"]
+    max_unacknowledged_records: int
+    revocation_drain_ms: int
     isolation_level: Literal["read_uncommitted", "read_committed"] | IsolationLevel
     max_poll_records: int
     check_crcs: bool
@@ -239,6 +286,37 @@ class ConsumerConfig(Options, Generic[K, V]):
     group_protocol: Literal["classic"] = choice(
         "classic", {"classic": "classic"}, "How the members of a group agree.", later=("consumer",), kip=848
     )
+    partition_assignment_strategy: tuple[str | Assignor, ...] = option(
+        ("range", "cooperative-sticky"),
+        '"range", "roundrobin", "sticky", "cooperative-sticky", an Assignor of your own, or several of them',
+        _parse_assignors,
+        "How partitions are shared out, the preferred way first; the group takes one that all members know. Only if "
+        "all that are named can do so (`cooperative-sticky` can), members go on reading in a rebalance what they keep.",
+        kip=429,
+        from_text=_assignors_from_text,
+    )
+    group_instance_id: str | None = text(
+        None,
+        "Makes this a static member: a name that no other member has, under which a restart within "
+        "`session_timeout_ms` takes over without a rebalance.",
+        kip=345,
+    )
+    session_timeout_ms: int = integer(
+        45_000, 1, INT32, "ms", "A member that the group's coordinator has not heard of for this long is removed."
+    )
+    heartbeat_interval_ms: int = integer(
+        3_000, 1, INT32, "ms", "How often it is told that the member lives. Must be less than `session_timeout_ms`."
+    )
+    max_poll_interval_ms: int = integer(
+        300_000,
+        1,
+        INT32,
+        "ms",
+        "A member whose program asks for no further record for this long leaves the group. In a rebalance the "
+        "others wait for it as long.",
+        kip=62,
+    )
+    exclude_internal_topics: bool = boolean(True, "A pattern does not match Kafka's internal topics.")
     auto_offset_reset: OffsetReset = option(
         OffsetReset("latest"),
         '"earliest", "latest", "none", "by_duration:" and an ISO-8601 duration, or a datetime with a time zone',
@@ -257,6 +335,35 @@ class ConsumerConfig(Options, Generic[K, V]):
     )
     enable_auto_offset_store: bool = boolean(
         True, "What is finished is due for the next commit. False: only what was given to `store_offsets` is."
+    )
+    recommit_interval_ms: int = integer(
+        0,
+        0,
+        INT64,
+        "ms",
+        "How often confirmed offsets are committed again though nothing has changed, so that the brokers do not forget "
+        "those of idle partitions. 0: never.",
+    )
+    delivery: Literal["at_least_once", "at_most_once"] = choice(
+        "at_least_once",
+        {"at_least_once": "at_least_once", "at_most_once": "at_most_once"},
+        "Commit what is finished, or commit records before they are given, `max_poll_records` at a time: then a crash "
+        "loses some, and none is given twice.",
+    )
+    acknowledgement_mode: Literal["implicit", "explicit"] = choice(
+        "implicit",
+        {"implicit": "implicit", "explicit": "explicit"},
+        "What finishes a record: asking for the next one, or `acknowledge`, in any order and from any thread.",
+    )
+    max_unacknowledged_records: int = integer(
+        10_000, 1, INT32, "records", "No more than this are given without being acknowledged."
+    )
+    revocation_drain_ms: int = integer(
+        5_000,
+        0,
+        INT32,
+        "ms",
+        "How long a partition that is taken away waits for the acknowledgement of records that are being worked on.",
     )
     isolation_level: IsolationLevel = choice(
         IsolationLevel.READ_UNCOMMITTED,
@@ -359,18 +466,7 @@ class ConsumerConfig(Options, Generic[K, V]):
     _LATER: ClassVar[tuple[str, ...]] = (
         "ssl_",
         "sasl_",
-        "session_timeout_ms",
-        "heartbeat_interval_ms",
-        "max_poll_interval_ms",
-        "partition_assignment_strategy",
-        "group_instance_id",
         "group_remote_assignor",
-        "exclude_internal_topics",
-        "recommit_interval_ms",
-        "delivery",
-        "acknowledgement_mode",
-        "max_unacknowledged_records",
-        "revocation_drain_ms",
         "interceptors",
         "interceptor_classes",
         "enable_metrics_push",
@@ -442,7 +538,28 @@ class ConsumerConfig(Options, Generic[K, V]):
             names = f"{spell('fetch_max_bytes')} and {spell('fetch_max_buffered_bytes')}"
             reason = f"must be more than the smaller of {names}, which is {response}"
             raise self._refuse("receive_message_max_bytes", reason, spell)
+        if self.heartbeat_interval_ms >= self.session_timeout_ms:
+            reason = f"must be less than {spell('session_timeout_ms')}, which is {self.session_timeout_ms}"
+            raise self._refuse("heartbeat_interval_ms", reason, spell)
+        self._check_modes(spell)
         if self.group_id is None and self.enable_auto_commit:
             if "enable_auto_commit" in self._given:
                 raise self._refuse("enable_auto_commit", f"needs a {spell('group_id')}", spell)
             object.__setattr__(self, "enable_auto_commit", False)
+
+    def _check_modes(self, spell: Callable[[str], str]) -> None:
+        """Who decides what is committed: only one can."""
+        explicit = self.acknowledgement_mode == "explicit"
+        if explicit and not self.enable_auto_offset_store:
+            reason = f"does not go with {spell('enable_auto_offset_store')}=False: both say what is finished"
+            raise self._refuse("acknowledgement_mode", reason, spell)
+        if self.delivery == "at_most_once":
+            for name, wrong in (
+                ("acknowledgement_mode", explicit),
+                ("enable_auto_offset_store", not self.enable_auto_offset_store),
+                ("enable_auto_commit", not self.enable_auto_commit),
+                ("group_id", self.group_id is None),
+            ):
+                if wrong:
+                    reason = f"does not go with {spell(name)}={getattr(self, name)!r}: records are committed first"
+                    raise self._refuse("delivery", reason, spell)

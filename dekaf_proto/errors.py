@@ -224,6 +224,18 @@ class CommitError(PartitionError):
         self.retriable = all(error.retriable for error in errors.values())
 
 
+class AssignorError(KafkaError):
+    """A partition assignment strategy failed, or gave an assignment that can't be used. `name` is the strategy's."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)
+        self.name = name
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the partition assignment strategy {self.name}: {self.reason}"
+
+
 class UnsupportedVersionError(KafkaError):
     """A version, or a field, that the protocol version in use does not have (`needed` says which one has it)."""
 
@@ -377,6 +389,31 @@ class UnknownMemberIdError(RebalanceError):
 
 class RebalanceInProgressError(RebalanceError):
     """The group is rebalancing; go on polling, then try again (27)."""
+
+
+class CommitFailedError(RebalanceError):
+    """The member does not own the partitions any more: somebody else goes on from what was committed before.
+
+    `cause` says how it lost them, and `since` when that was, in Unix time. It is no use to try again.
+    """
+
+    def __init__(self, cause: str, since: float, partitions: Sequence[TopicPartition] = (), code: int = 25) -> None:
+        super().__init__(code, None)
+        self.args = (cause, since, partitions, code)
+        self.cause = cause
+        self.since = since
+        self.partitions = tuple(partitions)
+        self.retriable = False
+
+    def __str__(self) -> str:
+        from datetime import datetime, timezone
+
+        names = ", ".join(map(str, self.partitions)) or "its partitions"
+        when = datetime.fromtimestamp(self.since, timezone.utc).isoformat(" ", "milliseconds")
+        return (
+            f"the commit was refused: this member does not own {names} any more, since {when}, because {self.cause}. "
+            "Whoever owns them now reads on from the last commit; go on polling"
+        )
 
 
 class FencedInstanceIdError(BrokerError):

@@ -94,4 +94,33 @@ class EndOfPartition:
     """Every partition that `poll` was asked to read up to a bound has reached it."""
 
 
-Event = Failed | EndOfPartition
+@dataclass(frozen=True, slots=True, eq=False)
+class PartitionsAssigned:
+    """The group has given these partitions, besides those that the consumer has. To be answered with `event_done`.
+
+    They are read from when that is done; a seek before it has the last word.
+    """
+
+    partitions: tuple[TopicPartition, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PartitionsRevoked:
+    """The group takes these partitions away, and waits for `event_done`. What is finished can still be committed."""
+
+    partitions: tuple[TopicPartition, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PartitionsLost:
+    """These partitions are gone already, and may be somebody else's: nothing can be committed.
+
+    `cause` says why, for people. To be answered with `event_done`.
+    """
+
+    partitions: tuple[TopicPartition, ...]
+    cause: str
+
+
+Rebalance = PartitionsAssigned | PartitionsRevoked | PartitionsLost
+Event = Failed | EndOfPartition | Rebalance

@@ -74,6 +74,10 @@ class Metadata:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._wanted: dict[str, None] = {}
+        #: Whether all topics are wanted, for a pattern to be matched against.
+        self._all = False
+        #: Whether an answer has named all.
+        self.knows_all = False
         #: Topics that somebody asked about once, and until when they are kept fresh.
         self._visitors: dict[str, float] = {}
         self._refresh = True
@@ -98,9 +102,13 @@ class Metadata:
 
     # -------------------------------------------------------------------------------------------------- the topics
 
-    def want(self, topics: Iterable[str]) -> None:
-        """The topics that are kept fresh from now on."""
+    def want(self, topics: Iterable[str], *, all_topics: bool = False) -> None:
+        """The topics that are kept fresh from now on, or all of them besides."""
         wanted = dict.fromkeys(topics)
+        if all_topics and not self._all:
+            self._refresh = self._urgent = True
+        self._all = all_topics
+        self.knows_all &= all_topics
         if any(topic not in self._wanted for topic in wanted):
             self._refresh = self._urgent = True
         self._wanted = wanted
@@ -204,11 +212,14 @@ class Metadata:
             yield Wait(lambda: self._urgent, earliest)
 
     def _ask(self) -> Flow[None]:
-        topics = self._topics()
-        create = self._client.config.allow_auto_create_topics and bool(self._wanted)
+        topics = None if self._all else self._topics()
+        create = not self._all and self._client.config.allow_auto_create_topics and bool(self._wanted)
         asked = Asked()
         response: MetadataResponse = yield Call(LEAST_LOADED, asked.request(topics, create))
         self._take(response, asked.version)
+        if topics is None:
+            self._client.cluster.forget_others(response)
+            self.knows_all = self._all
 
     def _take(self, response: MetadataResponse, version: int) -> None:
         """Takes a response into the cluster; raises if it can't be used."""

@@ -201,14 +201,19 @@ class FlowRunner:
         self._begin(task)
         return operation
 
-    def start_background(self, flow: Flow[None]) -> None:
-        """Starts a flow of the engine's own. What it raises is a bug: `run` raises it."""
+    def start_background(self, flow: Flow[None], name: str = "background") -> Operation[None]:
+        """Starts a flow of the engine's own, which may be cancelled. What it raises is a bug: `run` raises it."""
+        operation: Operation[None] = Operation(name)
 
         def on_done(_result: None, error: Exception | None) -> None:
+            operation._finish(None, error)
             if error is not None:
                 self._crash = error
 
-        self._begin(_Task(flow, on_done, None))
+        task = _Task(flow, on_done, None)
+        operation._cancel = lambda: self._cancel(task)
+        self._begin(task)
+        return operation
 
     def run(self, now: float) -> bool:
         """Takes every flow as far as it gets; whether any got anywhere."""

@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from dekaf_proto.consumer.batch import Batch
+from dekaf_proto.driver import Callbacks, Engine
 from dekaf_proto.errors import ConcurrentUseError
 from dekaf_proto.operation import Operation
-from dekaf_sync._pump import EXIT_SECONDS, Pump, Script
-from dekaf_sync._sockets import Engine
+from dekaf_sync._pump import EXIT_SECONDS, Pump, Script, Steps
 
 log = logging.getLogger("dekaf.sync")
 
@@ -34,15 +33,16 @@ _FOREVER: Final = 1e9
 class Client:
     """The base. `name` is for people; closing may take `close_seconds` unless the program says how long."""
 
-    def __init__(self, engine: Engine, name: str, close_seconds: float) -> None:
+    def __init__(
+        self, engine: Engine, name: str, close_seconds: float, closing: Callable[[float], Script[None]]
+    ) -> None:
         self._name: Final = name
         self._close_seconds: Final = close_seconds
-        #: Callbacks that are due. Added to in the I/O thread.
-        self._reports: Final[deque[Callable[[], object]]] = deque()
-        self._reporting = False
+        #: Added to in the I/O thread.
+        self._callbacks: Final = Callbacks(name, log)
         #: The calls and iterations under way, the first one first: the id of each `Hold`, and its thread.
         self._holds: Final[dict[int, int]] = {}
-        self._pump: Final = Pump(engine, name)
+        self._pump: Final = Pump(engine, name, closing)
 
     def __repr__(self) -> str:
         return f"<{self._name}>"
@@ -65,24 +65,41 @@ class Client:
         seconds = seconds_of(timeout)
         if self._pump.forked:
             return
+        seconds = self._close_seconds if seconds is None else seconds
+        errors: list[BaseException] = []
         with Hold(self):
             try:
-                self._pump.close(self._close_seconds if seconds is None else seconds)
+                self._pump.close(seconds, self._closing(seconds, errors))
             finally:
-                self._report_all()
+                raised = self._callbacks.call_all()
+        errors += [raised] if raised is not None else []
+        if errors:
+            first = next((error for error in errors if not isinstance(error, Exception)), errors[0])
+            for error in errors:
+                if error is not first:
+                    log.error("%s: closing it has met another error", self._name, exc_info=error)
+            raise first
+
+    def _closing(self, seconds: float, errors: list[BaseException]) -> Script[None] | None:
+        """A script for closing that visits the program, if it has to; what goes wrong there is for `errors`."""
+        return None
 
     # --------------------------------------------------------------------------------------------------------- calls
 
     def _call(self, script: Script[R], *, interruptible: bool) -> R:
         with Hold(self):
-            self._pump.check()
-            self._report()
+            self._check()
+            self._callbacks.call()
             return self._pump.call(script, interruptible=interruptible)
+
+    def _check(self) -> None:
+        """Raises if there is no use in calling."""
+        self._pump.check()
 
     def _operate(self, start: Callable[[float], Operation[R]]) -> R:
         """Starts an operation in the I/O thread and waits for its result."""
 
-        def script(now: float) -> Generator[Operation[Any], float, R]:
+        def script(now: float) -> Steps[R]:
             operation = start(now)
             yield operation
             return operation.result()
@@ -96,35 +113,9 @@ class Client:
     def _read(self, look: Callable[[], R]) -> R:
         """Looks at the engine's tables from the program's thread, between two turns of the I/O thread."""
         with Hold(self):
-            self._pump.check()
+            self._check()
             with self._pump.lock:
                 return look()
-
-    # ----------------------------------------------------------------------------------------------------- callbacks
-
-    def _report(self) -> None:
-        """Calls the callbacks that are due, unless that is where the program calls from."""
-        if self._reporting:
-            return
-        self._reporting = True
-        try:
-            while self._reports:
-                self._reports.popleft()()
-        finally:
-            self._reporting = False
-
-    def _report_all(self) -> None:
-        """The same, whatever they raise; raises the first of it at the end."""
-        first: Exception | None = None
-        while self._reports and not self._reporting:
-            try:
-                self._report()
-            except Exception as error:
-                if first is not None:
-                    log.exception("%s: a callback has failed", self._name)
-                first = first or error
-        if first is not None:
-            raise first
 
 
 class Hold:
@@ -146,7 +137,7 @@ class Hold:
                 return
             del holds[id(self)]  # another thread came at the same moment, and was first
         raise ConcurrentUseError(
-            f"{self._client!r} is in use by another thread; only wakeup() and metrics() may be called by any"
+            f"{self._client!r} is in use by another thread; acknowledge(), wakeup() and metrics() may be called by any"
         )
 
     def __exit__(self, *exc_info: object) -> None:
@@ -165,7 +156,7 @@ def _first(holds: dict[int, int]) -> int | None:
 def script_of(action: Callable[[float], None]) -> Script[None]:
     """A script that has nothing to wait for."""
 
-    def script(now: float) -> Generator[Operation[Any], float, None]:
+    def script(now: float) -> Steps[None]:
         action(now)
         yield Operation.completed("call", None)
 

@@ -4,6 +4,7 @@ What happens in the program's thread is the reading of records: the *run* in han
 record by record as the program asks, with no code of this module in between. Rules:
 
 - The run in hand belongs to the consumer, not to a generator: after a `break`, a new `for` goes on with it.
+- The group's events come between two runs (see `_listening`).
 - What the program must be told and what it was given is noted in the I/O thread, so that Ctrl+C loses neither.
 
 Everything about Kafka is in the engine, and what every client does in `_client`.
@@ -13,24 +14,30 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
-from dekaf_proto import consumer as engine
+from dekaf_proto import consumer as engine, driver
 from dekaf_proto.config import ConsumerConfig
-from dekaf_proto.consumer.arguments import CommitTarget, Partitions, SeekTarget, Time
+from dekaf_proto.consumer.arguments import CommitTarget, Partitions, SeekTarget, Time, records_of
 from dekaf_proto.consumer.batch import Batch
 from dekaf_proto.consumer.generic import FetchedRecords
 from dekaf_proto.consumer.handout import Bound
+from dekaf_proto.consumer.listener import check_listener
 from dekaf_proto.consumer.metrics import ConsumerMetrics
-from dekaf_proto.errors import ConfigurationError, KafkaError
+from dekaf_proto.consumer.subscription import Topics, topics_of
+from dekaf_proto.driver import Signal, answering, reading
+from dekaf_proto.errors import ClosedError, ConfigurationError, KafkaError, LocalProtocolError
 from dekaf_proto.events import EndOfPartition, Failed
-from dekaf_proto.operation import Operation
+from dekaf_proto.group.classic import GroupMetadata
 from dekaf_proto.records import Record
 from dekaf_proto.types import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 from dekaf_sync._client import Client, Hold, script_of, seconds_of, settled
+from dekaf_sync._listening import Listening, RebalanceListener
+from dekaf_sync._pump import Script, Steps
 
 if TYPE_CHECKING:
     from typing_extensions import Self, TypeVar as TypeVarWithDefault, Unpack
@@ -45,6 +52,7 @@ log = logging.getLogger("dekaf.sync")
 
 K = TypeVar("K", covariant=True)
 V = TypeVar("V", covariant=True)
+R = TypeVar("R")
 
 #: Called with the offsets that were to be committed, and with what went wrong or None.
 OnDone = Callable[[Mapping[TopicPartition, OffsetAndMetadata], "Exception | None"], object]
@@ -55,18 +63,19 @@ Some = TopicPartition | Iterable[TopicPartition] | None
 class Consumer(Client, Generic[K, V]):
     """Reads records of Kafka's topics; `K` and `V` are the types of their keys and values.
 
-    Options are those of `ConsumerConfig`, given one by one or as `config` (then `options` replace what it says). Making
-    one only checks them, and raises ConfigurationError; connections are made from the `with` or the first call on.
+    With `topics` it joins the group `group_id` and reads what that gives to it; without, it reads what is assigned or
+    subscribed to later. Options are those of `ConsumerConfig`, given one by one or as `config` (then `options` replace
+    what it says). Making one only checks them, and raises ConfigurationError; connections are made from the `with` or
+    the first call on.
 
-        with Consumer(bootstrap_servers="localhost:9092", auto_offset_reset="earliest") as consumer:
-            consumer.assign([TopicPartition("orders", 0)])
+        with Consumer("orders", bootstrap_servers="localhost:9092", group_id="billing") as consumer:
             for msg in consumer:
                 handle(msg.value)
 
-    One thread at a time uses it; another one gets ConcurrentUseError. `wakeup` and `metrics` are for any thread. A
-    `timeout` is in seconds; without one, `default_api_timeout_ms` bounds a call, and nothing bounds the waiting for
-    records. Ctrl+C ends every wait. Every call raises ClosedError once the consumer is closed, WakeupError if it may
-    wait and `wakeup` was called, and what its own description says.
+    One thread at a time uses it; another one gets ConcurrentUseError. `acknowledge`, `wakeup` and `metrics` are for any
+    thread. A `timeout` is in seconds; without one, `default_api_timeout_ms` bounds a call, and nothing bounds the
+    waiting for records. Ctrl+C ends every wait. Every call raises ClosedError once the consumer is closed, WakeupError
+    if it may wait and `wakeup` was called, and what its own description says.
     """
 
     @overload
@@ -81,8 +90,6 @@ class Consumer(Client, Generic[K, V]):
     @overload
     def __init__(self, *topics: str, config: ConsumerConfig[K, V], **options: Unpack[ConsumerOptions]) -> None: ...
     def __init__(self, *topics: str, config: ConsumerConfig[Any, Any] | None = None, **options: Any) -> None:
-        if topics:
-            raise ConfigurationError("topics", "not yet supported, use assign")
         if config is None:
             config = ConsumerConfig(**options)
         elif not isinstance(config, ConsumerConfig):
@@ -90,12 +97,21 @@ class Consumer(Client, Generic[K, V]):
         elif options:
             config = config.replace(**options)
         self.config: Final[ConsumerConfig[K, V]] = config
+        if topics and config.group_id is None:
+            raise ConfigurationError("group_id", "must be given with topics; without a group, use assign")
         servers = ",".join(map(str, config.bootstrap_servers))
         self._engine: Final[engine.Consumer[K, V]] = engine.Consumer(
             config, seed=int.from_bytes(os.urandom(8), "big"), unix_offset=time.time() - time.monotonic()
         )
         name = f"Consumer({servers!r}, group_id={config.group_id!r})"
-        super().__init__(self._engine, name, config.close_timeout_ms / 1000)
+        self._listening: Final = Listening(self._engine)
+        super().__init__(self._engine, name, config.close_timeout_ms / 1000, self._listening.abandon)
+        #: What to subscribe to with the first call; the listener of what is subscribed to. Set in the I/O thread.
+        self._topics: list[str] | re.Pattern[str] | None = topics_of(topics) if topics else None
+        self._listener: object | None = None
+        #: What was acknowledged, and whether the I/O thread is about to look.
+        self._acknowledged: Final[deque[Sequence[Record[Any, Any]]]] = deque()
+        self._acknowledging = False
         #: What the program reads, and up to where. Set in the I/O thread.
         self._run: FetchedRecords[K, V] | None = None
         self._bound: Bound | None = None
@@ -105,15 +121,16 @@ class Consumer(Client, Generic[K, V]):
     # ------------------------------------------------------------------------------------------------ beginning, end
 
     def __enter__(self) -> Self:
-        self._instantly(lambda now: self._engine.incremental_assign([], now))  # it begins to look for the brokers
+        self._instantly(lambda now: self._engine.resume([], now))  # it begins to look for the brokers
         return self
 
     def close(self, timeout: float | None = None) -> None:
         """Commits what is finished (if `enable_auto_commit`), says goodbye and closes everything, in bounded time.
 
         The record or batch in hand is not finished: it will be given again. What can't be done within `timeout`, by
-        default `close_timeout_ms`, is left and logged. The callbacks of `commit_async` that are left are called; the
-        first error of theirs is raised at the end. Closing again does nothing, and so does closing in a forked process.
+        default `close_timeout_ms`, is left and logged. The listener's `on_revoked` is called, and the callbacks of
+        `commit_async` that are left; the first error of theirs is raised at the end. In a listener it takes what that
+        was called for as done, and closes at once. Closing again does nothing, and so does closing in a forked process.
         """
         self._close(timeout)
 
@@ -165,8 +182,13 @@ class Consumer(Client, Generic[K, V]):
             while True:
                 run = self._run
                 if run is None or self._bound is not bound:
-                    if not self._ask(bound, None):
-                        return
+                    try:
+                        if not self._ask(bound, None):
+                            return
+                    except ClosedError:
+                        if self._pump.released:  # by a listener
+                            return
+                        raise
                     continue
                 yield from run
                 if self._run is run:
@@ -211,25 +233,81 @@ class Consumer(Client, Generic[K, V]):
     def _ask(self, bound: Bound | None, timeout: float | None, linger: float = 0.0, records: int = 1) -> bool:
         """Gets the next run, which is in `_run` then (None if the time is up). False at the end of `bound`."""
 
-        def script(now: float) -> Generator[Operation[Any], float, bool]:
+        def script(now: float) -> driver.Steps[bool]:
             self._run = None
-            output = self._engine.poll(now, bound)
-            if output is None and timeout != 0:
-                now = yield self._engine.wait(now, timeout, bound)
-                output = self._engine.poll(now, bound)
-            if linger and isinstance(output, FetchedRecords):
-                now = yield self._engine.wait(now, linger, bound, records=records)
-                output = self._engine.poll(now, bound)
+            output = yield from reading(self._engine, now, bound, timeout, linger, records)
             if isinstance(output, Failed):
-                self._failures.append(output.error)
-            elif isinstance(output, FetchedRecords):
+                self._failures.append(output.error.with_traceback(None))
+            elif output is not None and not isinstance(output, EndOfPartition):
                 self._run, self._bound = output, bound
             return not isinstance(output, EndOfPartition)
 
-        more = True if self._failures else self._call(script, interruptible=True)
+        more = True
+        if not self._failures:
+            more = self._call(self._listening.script(script, self, self._failures), interruptible=True) is not False
         if self._failures:
-            raise self._failures.popleft().with_traceback(None)
+            raise self._failures.popleft()
         return more
+
+    # --------------------------------------------------------------------------------------------------------- groups
+
+    def subscribe(self, topics: Topics, listener: RebalanceListener | object | None = None) -> None:
+        """Reads these topics, as a member of the group `group_id`: whatever partitions that gives to this consumer.
+
+        `topics`: a name, several, or a compiled pattern that names have to match from their beginning on, also those of
+        topics that come later. Replaces what was subscribed to. `listener` is told of partitions that come and go, see
+        `RebalanceListener`. LocalProtocolError if partitions are assigned by hand, NoGroupError without a `group_id`.
+        """
+        check_listener(listener)
+        given = topics_of(settled(topics))
+        self._pump.check()  # no listener may do this when closing
+
+        def action(now: float) -> None:
+            self._engine.subscribe(given, now)
+            self._listener = listener
+
+        self._topics = None
+        self._instantly(action)
+
+    def unsubscribe(self, timeout: float | None = None) -> None:
+        """Commits what is finished (if `enable_auto_commit`), and leaves the group.
+
+        The listener's `on_revoked` is called; what that raises comes out at the end.
+        """
+        seconds = seconds_of(timeout)
+        errors: list[BaseException] = []
+
+        def script(now: float) -> driver.Steps[None]:
+            operation = self._engine.unsubscribe(now, seconds)
+            yield from answering(self._engine, operation, now)
+
+        self._call(self._listening.script(script, self, errors, to_the_end=True), interruptible=True)
+        if errors:
+            raise errors[0]
+
+    @property
+    def subscription(self) -> list[str]:
+        """The topics that are subscribed to; with a pattern those that match it now."""
+        return self._read(lambda: self._engine.subscription)
+
+    def group_metadata(self) -> GroupMetadata:
+        """What the group knows this consumer by, for the transactions of a producer. NoGroupError without a group."""
+        return self._read(self._engine.group_metadata)
+
+    def acknowledge(self, records: Record[K, V] | Iterable[Record[K, V]]) -> None:
+        """These records are done: for `acknowledgement_mode="explicit"`, from any thread, in any order. Does not wait.
+
+        Those of partitions that this consumer does not have any more are ignored, and counted in `metrics()`.
+        """
+        given = records_of(records)
+        if self.config.acknowledgement_mode != "explicit":
+            raise LocalProtocolError('acknowledge needs acknowledgement_mode="explicit"')
+        if self._pump.forked:
+            self._pump.check()
+        self._acknowledged.append(given)
+        if not self._acknowledging:
+            self._acknowledging = True
+            self._pump.post(self._take_acknowledged)
 
     # ---------------------------------------------------------------------------------------------------- assignment
 
@@ -328,7 +406,7 @@ class Consumer(Client, Generic[K, V]):
             try:
                 self._operate(lambda now: self._engine.commit(given, now, seconds))
             finally:
-                self._report()  # what was committed before it has ended by now (P9)
+                self._callbacks.call()  # what was committed before it has ended by now (P9)
 
     def commit_async(self, offsets: CommitTarget | None = None, *, on_done: OnDone | None = None) -> None:
         """The same without waiting; it is sent once and not tried again.
@@ -343,19 +421,24 @@ class Consumer(Client, Generic[K, V]):
             sent = self._engine.due(given, now)
             operation = self._engine.commit(sent, now, retry=False)
 
-            def script(_: float) -> Generator[Operation[Any], float, None]:
-                error: Exception | None
+            ended = Signal()
+            failure: Exception | None = None
+
+            def script(_: float) -> Steps[None]:
+                nonlocal failure
                 try:
                     yield operation
-                    error = operation.error
+                    failure = operation.error
                 except KafkaError as crash:
-                    error = crash
+                    failure = crash
+                ended.done = True
                 if on_done is not None:
-                    self._reports.append(lambda: on_done(sent, error))
                     self._stop_run()  # the program is to come by
-                elif error is not None:
-                    log.warning("%s: commit_async: %s", self._name, error)
+                elif failure is not None:
+                    log.warning("%s: commit_async: %s", self._name, failure)
 
+            if on_done is not None:
+                self._callbacks.add(ended, lambda: on_done(sent, failure))
             self._pump.tell(script)
 
         self._instantly(start)
@@ -413,6 +496,37 @@ class Consumer(Client, Generic[K, V]):
         return self._operate(lambda now: self._engine.topics(now, seconds))
 
     # -------------------------------------------------------------------------------------------------------- within
+
+    def _call(self, script: Script[R], *, interruptible: bool) -> R:
+        if self._topics is not None:
+            super()._call(script_of(self._begin), interruptible=False)
+        return super()._call(script, interruptible=interruptible)
+
+    def _read(self, look: Callable[[], R]) -> R:
+        if self._topics is not None:
+            super()._call(script_of(self._begin), interruptible=False)
+        return super()._read(look)
+
+    def _begin(self, now: float) -> None:
+        """Subscribes to what the program has given at first (in the I/O thread)."""
+        if self._topics is not None:
+            self._engine.subscribe(self._topics, now)
+            self._topics = None
+
+    def _check(self) -> None:
+        self._pump.check(closing=self._listening.told)
+
+    def _closing(self, seconds: float, errors: list[BaseException]) -> Script[None]:
+        return self._listening.closing(seconds, self, errors)
+
+    def _take_acknowledged(self) -> None:
+        """Passes on what was acknowledged (in the I/O thread)."""
+        self._acknowledging = False  # first: what comes from now on is for the next time
+        records: list[Record[Any, Any]] = []
+        while self._acknowledged:
+            records += self._acknowledged.popleft()
+        if not self._pump.ended:
+            self._engine.acknowledge(records, time.monotonic())
 
     def _stop_run(self) -> None:
         """Has the iteration of the run in hand end with the next record (in the I/O thread, where runs are made)."""

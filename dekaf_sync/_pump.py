@@ -5,9 +5,10 @@ One daemon thread owns the selector, the sockets and the engine; nobody else run
 which hits the main thread between any two of its steps, never hits the engine in the middle of one.
 
 What a thread posts is mostly a *script*: a generator function that is given `now`, calls the engine, yields each
-Operation that it waits for and returns the result. What it raises (KafkaError, TypeError, ValueError) is raised in the
-thread that waits. Anything else that is raised in the I/O thread is a bug in dekaf: it is kept, and raised as
-InternalError in everybody who waits or comes later.
+Operation that it waits for and returns the result. It may also yield a *visit*: a function that is then run in the
+thread that waits, before the script goes on. What it raises (KafkaError, TypeError, ValueError) is raised in the thread
+that waits. Anything else that is raised in the I/O thread is a bug in dekaf: it is kept, and raised as InternalError in
+everybody who waits or comes later.
 
 Rules:
 - A turn of the loop runs with `lock` held, which is free while it sleeps. Who only reads takes the lock and looks.
@@ -31,9 +32,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
+from dekaf_proto.driver import Engine, Pending
 from dekaf_proto.errors import ClosedError, ForkedError, InternalError, KafkaError, KafkaTimeoutError, WakeupError
-from dekaf_proto.operation import Operation
-from dekaf_sync._sockets import Engine, Sockets
+from dekaf_sync._sockets import Sockets
 
 log = logging.getLogger("dekaf.sync")
 
@@ -48,7 +49,20 @@ LONGEST_SLEEP: Final = 3600.0
 #: Windows lets Ctrl+C through only between two waits.
 WAIT_SLICE: Final = 0.1 if os.name == "nt" else -1.0
 
-Script = Callable[[float], Generator[Operation[Any], float, T]]
+
+class Visit:
+    """A function of the program's, for the thread that waits for a script. If that raises, the script is closed."""
+
+    __slots__ = ("begun", "function")
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self.function = function
+        #: Whether the program has been there: if not, Ctrl+C came first.
+        self.begun = False
+
+
+Steps = Generator["Pending | Visit", float, T]
+Script = Callable[[float], Steps[T]]
 
 
 class _Call(Generic[T]):
@@ -57,15 +71,18 @@ class _Call(Generic[T]):
     def __init__(self, script: Script[T], interruptible: bool) -> None:
         self.interruptible: Final = interruptible
         self.script: Final = script
-        self.steps: Generator[Operation[Any], float, T] | None = None
-        self.operation: Operation[Any] | None = None
+        self.steps: Steps[T] | None = None
+        #: What the script waits for: something in the engine, or the thread that waits for the script.
+        self.operation: Pending | None = None
+        self.visit: Visit | None = None
+        self.ended = False
         self.outcome: list[T] = []
         self.error: Exception | None = None
         self._running: Final = threading.Lock()
         self._running.acquire()
 
     def wait(self, seconds: float | None) -> bool:
-        """Waits for the end; False if that does not come in time."""
+        """Waits for the end, or for a visit; False if neither comes in time."""
         if seconds is not None:
             return self._running.acquire(timeout=seconds)
         while not self._running.acquire(timeout=WAIT_SLICE):
@@ -73,8 +90,9 @@ class _Call(Generic[T]):
         return True
 
     def wake(self) -> None:
-        """The end has come."""
-        self._running.release()
+        """The end has come, or a visit."""
+        if self._running.locked():  # if not, the thread is about to look
+            self._running.release()
 
 
 #: Those whose thread runs.
@@ -84,7 +102,8 @@ _running: Final[set[Pump]] = set()
 class Pump:
     """The I/O thread of one `engine`, called `name` in logs and warnings. The thread starts with the first call."""
 
-    def __init__(self, engine: Engine, name: str) -> None:
+    def __init__(self, engine: Engine, name: str, closing: Callable[[float], Script[None]] | None = None) -> None:
+        """`closing` makes a script for closing within some seconds while nobody waits, if the engine needs one."""
         self.name: Final = name
         #: Held while the engine's state changes. Reading needs it; it may be taken twice, so by a signal handler too.
         self.lock: Final = threading.RLock()
@@ -92,10 +111,13 @@ class Pump:
         self.forked = False
         #: Whether somebody has taken care that it ends.
         self.released = False
+        #: Whether the I/O thread has ended, or never has to start.
+        self.ended = False
         self._engine: Final = engine
+        self._closing: Final = closing or self._close_engine
         self._posted: Final[deque[Callable[[], None]]] = deque()
         self._calls: list[_Call[Any]] = []
-        self._ended_calls: list[_Call[Any]] = []
+        self._to_wake: list[_Call[Any]] = []
         self._claim: Final = threading.Lock()
         self._thread: threading.Thread | None = None
         self._sockets: Sockets | None = None
@@ -103,30 +125,35 @@ class Pump:
         self._interrupted = False
         self._wanted = False
         self._stop = False
-        self._ended = False
         self._crash: BaseException | None = None
 
     # ------------------------------------------------------------------------------------------ called by any thread
 
-    def check(self) -> None:
-        """Raises if there is no use in calling."""
+    def check(self, *, closing: bool = False) -> None:
+        """Raises if there is no use in calling; `closing`: unless it has closed, not while it does."""
         if self.forked:
             raise ForkedError(f"{self.name} belongs to the process that was forked: make one here")
         if self._crash is not None:
             raise self._crashed()
-        if self.released:
+        if self.released and not (closing and not self.ended):
             raise ClosedError(f"{self.name} is closed")
 
     def call(self, script: Script[T], *, interruptible: bool = True, patience: float | None = None) -> T:
         """Runs `script` in the I/O thread and waits for its end, for `patience` seconds at most."""
         call = _Call(script, interruptible)
         try:
-            self._post(partial(self._begin, call))
+            self.post(partial(self._begin, call))
             self.start()
-            if not call.wait(patience):
-                raise KafkaTimeoutError(self.name, patience or 0.0)
+            while True:
+                if not call.wait(patience):
+                    raise KafkaTimeoutError(self.name, patience or 0.0)
+                if call.ended or call.visit is None:
+                    break
+                call.visit.begun = True
+                call.visit.function()
+                self.post(partial(self._go_on, call))
         except BaseException:  # Ctrl+C, most likely
-            self._post(partial(self._give_up, call))
+            self.post(partial(self._give_up, call))
             raise
         if call.error is None:
             return call.outcome[0]
@@ -137,11 +164,19 @@ class Pump:
 
     def tell(self, script: Script[None]) -> None:
         """Runs a script in the I/O thread, for whose end nobody waits. What it raises is lost."""
-        self._post(partial(self._begin, _Call(script, False)))
+        self.post(partial(self._begin, _Call(script, False)))
+
+    def post(self, function: Callable[[], None]) -> None:
+        """Runs a function in the I/O thread; in this one if that has ended."""
+        self._posted.append(function)
+        if self._asleep and self._sockets is not None:
+            self._sockets.wake()
+        if self.ended:  # nobody else would look at it
+            self._run_posted()
 
     def interrupt(self, also: Callable[[], None]) -> None:
         """Raises WakeupError in the call that waits, or in the next one. `also` is called in the I/O thread."""
-        self._post(partial(self._interrupt, also))
+        self.post(partial(self._interrupt, also))
 
     def start(self) -> None:
         """Starts the thread, if it does not run."""
@@ -153,22 +188,23 @@ class Pump:
                 self._wanted = False
                 raise
 
-    def close(self, seconds: float) -> None:
+    def close(self, seconds: float, script: Script[None] | None = None) -> None:
         """Closes the engine, the sockets and the thread, whatever happens, within `seconds` and a little more.
 
-        Raises InternalError if the I/O thread has crashed and nobody was told before.
+        `script` does it, and may visit the caller. Raises InternalError if the I/O thread has crashed and nobody was
+        told before.
         """
         first, self.released = not self.released, True
         if not self._wanted:
-            self._ended = True
+            self.ended = True
             return
-        if not self._ended:
+        if not self.ended:
             try:
-                self.call(self._closing(seconds), interruptible=False, patience=seconds + GRACE)
+                self.call(script or self._closing(seconds), interruptible=False, patience=seconds + GRACE)
             except KafkaTimeoutError:
                 log.error("%s did not close in %g s and is left as it is", self.name, seconds)
                 self._stop = True
-                self._post(_nothing)
+                self.post(_nothing)
             except (ClosedError, InternalError):
                 pass  # it has ended meanwhile
         if not self.join(GRACE):
@@ -178,7 +214,7 @@ class Pump:
 
     def abandon(self, seconds: float) -> bool:
         """Closes within `seconds` while nobody waits; False if there is nothing to close, or it is seen to."""
-        if not self._wanted or self.released or self.forked or self._ended:
+        if not self._wanted or self.released or self.forked or self.ended:
             return False
         self.released = True
         self.tell(self._closing(seconds))
@@ -203,20 +239,13 @@ class Pump:
         with suppress(Exception):  # the fork may have come in the middle of anything
             self._engine.close(time.monotonic(), 0.0)
 
-    def _post(self, function: Callable[[], None]) -> None:
-        self._posted.append(function)
-        if self._asleep and self._sockets is not None:
-            self._sockets.wake()
-        if self._ended:  # nobody else would look at it
-            self._run_posted()
-
     def _crashed(self) -> InternalError:
         error = InternalError(f"the I/O thread of {self.name} has crashed; this is a bug in dekaf: {self._crash!r}")
         error.__cause__ = self._crash
         return error
 
-    def _closing(self, seconds: float) -> Script[None]:
-        def script(now: float) -> Generator[Operation[Any], float, None]:
+    def _close_engine(self, seconds: float) -> Script[None]:
+        def script(now: float) -> Steps[None]:
             yield self._engine.close(now, seconds)
 
         return script
@@ -224,7 +253,7 @@ class Pump:
     # --------------------------------------------------------------------------------------- scripts (the I/O thread)
 
     def _begin(self, call: _Call[Any]) -> None:
-        if self._ended:
+        if self.ended:
             self._throw(call)
         elif call.interruptible and self._interrupted:
             self._interrupted = False
@@ -238,14 +267,30 @@ class Pump:
         try:
             if call.steps is None:
                 call.steps = call.script(time.monotonic())
-                call.operation = next(call.steps)
-            while call.operation is not None and call.operation.done:
-                call.operation = call.steps.send(time.monotonic())
+                step = next(call.steps)
+            else:
+                step = call.steps.send(time.monotonic())
+            while not isinstance(step, Visit) and step.done:
+                step = call.steps.send(time.monotonic())
+            if isinstance(step, Visit):
+                call.operation, call.visit = None, step
+                self._to_wake.append(call)
+            else:
+                call.operation, call.visit = step, None
         except StopIteration as stop:
             call.outcome.append(stop.value)
             self._end_call(call)
         except (KafkaError, TypeError, ValueError) as error:
             self._fail(call, error)
+
+    def _go_on(self, call: _Call[Any]) -> None:
+        """The thread that waits for a script has made the visit."""
+        if not call.ended:
+            self._advance(call)
+            if call.interruptible and self._interrupted and call.operation is not None and not call.ended:
+                self._interrupted = False
+                self._give_up(call)
+                self._fail(call, WakeupError())
 
     def _throw(self, call: _Call[Any]) -> None:
         """The thread has ended: so does the script, which may want to know."""
@@ -262,21 +307,24 @@ class Pump:
     def _end_call(self, call: _Call[Any]) -> None:
         if call in self._calls:
             self._calls.remove(call)
-        if self._ended:
+        call.ended = True
+        if self.ended:
             call.wake()
         else:
-            self._ended_calls.append(call)
+            self._to_wake.append(call)
 
     def _give_up(self, call: _Call[Any]) -> None:
         if call in self._calls:
             self._calls.remove(call)
-            if call.steps is not None and call.operation is not None:
+            call.ended = True
+            if call.operation is not None:
                 call.operation.cancel()
+            if call.steps is not None:
                 call.steps.close()
 
     def _interrupt(self, also: Callable[[], None]) -> None:
         also()
-        waiting = [call for call in self._calls if call.interruptible]
+        waiting = [call for call in self._calls if call.interruptible and call.visit is None]
         self._interrupted = not waiting
         for call in waiting:
             self._give_up(call)
@@ -295,7 +343,7 @@ class Pump:
         self._thread = threading.current_thread()
         _running.add(self)
         try:
-            sockets = self._sockets = Sockets(self._engine, self._post)
+            sockets = self._sockets = Sockets(self._engine, self.post)
             while not (self._stop or self._engine.closed):
                 self._turn(sockets)
         except BaseException as error:
@@ -323,7 +371,7 @@ class Pump:
         self._wake_callers()
 
     def _wake_callers(self) -> None:
-        ended, self._ended_calls = self._ended_calls, []
+        ended, self._to_wake = self._to_wake, []
         for call in ended:
             call.wake()
 
@@ -332,7 +380,7 @@ class Pump:
             self._sockets.close()
         self._wake_callers()
         with self.lock:
-            self._ended = True
+            self.ended = True
             for call in list(self._calls):
                 self._throw(call)
         self._run_posted()

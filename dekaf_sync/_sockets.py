@@ -13,36 +13,19 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
+from dekaf_proto.driver import Engine
 from dekaf_proto.events import Address, Connect, Effect, Resolve, Send
-from dekaf_proto.operation import Operation
 from dekaf_sync._resolve import resolve
 
 #: What one read takes at most. The more, the less often the thread has to win the interpreter back from the program.
 READ_SIZE: Final = 1 << 20
 
 _UNDER_WAY: Final = {0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", errno.EWOULDBLOCK)}
-
-
-class Engine(Protocol):
-    """What the driver needs of an engine."""
-
-    def resolved(self, query: int, addresses: Sequence[Address], now: float) -> None: ...
-    def resolve_failed(self, query: int, error: str, now: float) -> None: ...
-    def connected(self, conn: int, now: float) -> None: ...
-    def connect_failed(self, conn: int, error: str, now: float) -> None: ...
-    def receive_data(self, conn: int, data: memoryview, now: float) -> None: ...
-    def disconnected(self, conn: int, error: str, now: float) -> None: ...
-    def handle_timeout(self, now: float) -> None: ...
-    def effects(self) -> Sequence[Effect]: ...
-    def next_deadline(self) -> float | None: ...
-    @property
-    def closed(self) -> bool: ...
-    def close(self, now: float, timeout: float | None = None) -> Operation[None]: ...
 
 
 class _Waker:

@@ -14,6 +14,7 @@ import pytest
 
 from dekaf_proto.config import ConsumerConfig, ConsumerOptions, HostPort, OffsetReset, parse_bootstrap_servers
 from dekaf_proto.errors import ConfigurationError, KafkaError
+from dekaf_proto.group.assignor import Assignor
 from dekaf_proto.options import INT32, INT64, KEY, Option, Options, text
 from dekaf_proto.records.compression import MAX_DECOMPRESSED_SIZE
 from dekaf_proto.types import IsolationLevel
@@ -52,10 +53,21 @@ def test_defaults_are_those_of_javas_consumer() -> None:
         "security_protocol": "PLAINTEXT",
         "group_id": None,
         "group_protocol": "classic",
+        "partition_assignment_strategy": ("range", "cooperative-sticky"),
+        "group_instance_id": None,
+        "session_timeout_ms": 45_000,
+        "heartbeat_interval_ms": 3_000,
+        "max_poll_interval_ms": 300_000,
+        "exclude_internal_topics": True,
         "auto_offset_reset": OffsetReset("latest"),
         "enable_auto_commit": True,
         "auto_commit_interval_ms": 5000,
         "enable_auto_offset_store": True,
+        "recommit_interval_ms": 0,
+        "delivery": "at_least_once",
+        "acknowledgement_mode": "implicit",
+        "max_unacknowledged_records": 10_000,
+        "revocation_drain_ms": 5_000,
         "isolation_level": IsolationLevel.READ_UNCOMMITTED,
         "key_deserializer": None,
         "value_deserializer": None,
@@ -115,6 +127,12 @@ def test_bootstrap_servers_are_required() -> None:
 # -------------------------------------------------------------------------------------------------------- each kind
 
 INTEGERS = {  # option -> lowest, highest
+    "session_timeout_ms": (1, INT32),
+    "heartbeat_interval_ms": (1, INT32),
+    "max_poll_interval_ms": (1, INT32),
+    "recommit_interval_ms": (0, INT64),
+    "max_unacknowledged_records": (1, INT32),
+    "revocation_drain_ms": (0, INT32),
     "auto_commit_interval_ms": (1, INT32),
     "max_poll_records": (1, INT32),
     "fetch_min_bytes": (1, INT32),
@@ -138,6 +156,7 @@ INTEGERS = {  # option -> lowest, highest
     "connections_max_idle_ms": (1, INT64),
 }
 BOOLEANS = [
+    "exclude_internal_topics",
     "enable_auto_commit",
     "enable_auto_offset_store",
     "check_crcs",
@@ -154,6 +173,10 @@ def test_every_option_belongs_to_a_test() -> None:
         "security_protocol",
         "group_id",
         "group_protocol",
+        "partition_assignment_strategy",
+        "group_instance_id",
+        "delivery",
+        "acknowledgement_mode",
         "auto_offset_reset",
         "isolation_level",
         "key_deserializer",
@@ -432,17 +455,7 @@ def test_unknown_options(name: str, expected: str) -> None:
         "ssl_cafile",
         "sasl_password",
         "sasl.jaas.config",
-        "session_timeout_ms",
-        "heartbeat_interval_ms",
-        "max_poll_interval_ms",
-        "partition_assignment_strategy",
-        "group_instance_id",
         "group_remote_assignor",
-        "recommit_interval_ms",
-        "delivery",
-        "acknowledgement_mode",
-        "max_unacknowledged_records",
-        "revocation_drain_ms",
         "interceptors",
     ],
 )
@@ -463,6 +476,85 @@ def test_every_hint_points_at_an_option_or_explains() -> None:
     for name, hint in ConsumerConfig._HINTS.items():
         assert name not in known
         assert hint in known or " " in hint
+
+
+# ----------------------------------------------------------------------------------------------------------- groups
+
+
+class Mine(Assignor):
+    name = "mine"
+
+
+@pytest.mark.parametrize(
+    "given, names",
+    [
+        ("sticky", ["sticky"]),
+        (["roundrobin", "range"], ["roundrobin", "range"]),
+        (("cooperative-sticky",), ["cooperative-sticky"]),
+        (Mine(), ["mine"]),
+        ([Mine(), "range"], ["mine", "range"]),
+    ],
+)
+def test_assignment_strategies(given: Any, names: list[str]) -> None:
+    found = read({"bootstrap.servers": "a", "partition.assignment.strategy": given}).partition_assignment_strategy
+    assert [one if isinstance(one, str) else one.name for one in found] == names
+
+
+def test_assignment_strategies_by_javas_names() -> None:
+    package = "org.apache.kafka.clients.consumer"
+    given = f"{package}.RangeAssignor, {package}.CooperativeStickyAssignor,{package}.StickyAssignor"
+    config = read({"bootstrap.servers": "a", "partition.assignment.strategy": given})
+    assert config.partition_assignment_strategy == ("range", "cooperative-sticky", "sticky")
+
+
+@pytest.mark.parametrize(
+    "given, reason",
+    [
+        ("rang", "'rang' is none of range, roundrobin, sticky, cooperative-sticky, and no Assignor"),
+        (Mine, "must be"),
+        ([Mine], "and no Assignor; give an object of Mine, not the class"),
+        ([], 'must be "range"'),
+        (7, 'must be "range"'),
+        (["range", "range"], "range is given twice"),
+    ],
+)
+def test_wrong_assignment_strategies(given: Any, reason: str) -> None:
+    assert reason in refusal(partition_assignment_strategy=given)
+
+
+def test_heartbeats_come_before_the_session_ends() -> None:
+    expected = "heartbeat_interval_ms=3000: must be less than session_timeout_ms, which is 3000"
+    assert refusal(session_timeout_ms=3000) == expected
+
+
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        (
+            {"acknowledgement_mode": "explicit", "enable_auto_offset_store": False},
+            "acknowledgement_mode='explicit': does not go with enable_auto_offset_store=False: "
+            "both say what is finished",
+        ),
+        (
+            {"delivery": "at_most_once", "acknowledgement_mode": "explicit"},
+            "delivery='at_most_once': does not go with acknowledgement_mode='explicit': records are committed first",
+        ),
+        (
+            {"delivery": "at_most_once", "enable_auto_offset_store": False},
+            "delivery='at_most_once': does not go with enable_auto_offset_store=False: records are committed first",
+        ),
+        (
+            {"delivery": "at_most_once", "enable_auto_commit": False},
+            "delivery='at_most_once': does not go with enable_auto_commit=False: records are committed first",
+        ),
+    ],
+)
+def test_only_one_decides_what_is_committed(options: dict[str, Any], expected: str) -> None:
+    assert refusal(group_id="g", **options) == expected
+
+
+def test_at_most_once_needs_a_group() -> None:
+    assert "does not go with group_id=None" in refusal(delivery="at_most_once")
 
 
 # ------------------------------------------------------------------------------------------------- Java's properties
@@ -510,7 +602,7 @@ def test_properties_are_read_as_java_reads_them() -> None:
         ({"gruop.id": "x"}, "gruop.id: unknown option, did you mean group.id?"),
         ({"group_id": "x"}, "group_id: unknown option, write group.id"),
         ({"metadata.broker.list": "x"}, "metadata.broker.list: unknown option, use bootstrap.servers"),
-        ({"session.timeout.ms": "1"}, "session.timeout.ms: not yet supported"),
+        ({"ssl.cafile": "1"}, "ssl.cafile: not yet supported"),
         ({"ssl.keystore.password": "secret"}, "ssl.keystore.password: not yet supported"),
         (
             {"key.deserializer": f"{SERDES}IntegerDeserializer"},

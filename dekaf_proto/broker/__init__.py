@@ -7,13 +7,25 @@
 A driver carries out its effects (`Listen`, `Send`, `Disconnect`) and tells it what arrives, as with the client's
 engines. What a program or a test does to it directly (topics, records, leaders, faults) are methods.
 
-It speaks ApiVersions, Metadata, ListOffsets, Fetch, FindCoordinator, OffsetCommit, OffsetFetch and
-OffsetForLeaderEpoch, and advertises nothing else.
+It speaks ApiVersions, Metadata, ListOffsets, Fetch, FindCoordinator, JoinGroup, SyncGroup, Heartbeat, LeaveGroup,
+OffsetCommit, OffsetFetch and OffsetForLeaderEpoch, and advertises nothing else. Groups are those of the classic
+protocol.
 """
 
 from dekaf_proto.broker.engine import Broker, ReceivedRequest
 from dekaf_proto.broker.faults import Fault, Faults
-from dekaf_proto.broker.groups import CommittedOffset
+from dekaf_proto.broker.groups import CommittedOffset, GroupOptions, GroupSnapshot, GroupState, MemberSnapshot
 from dekaf_proto.broker.inprocess import NewRecord
 
-__all__ = ["Broker", "CommittedOffset", "Fault", "Faults", "NewRecord", "ReceivedRequest"]
+__all__ = [
+    "Broker",
+    "CommittedOffset",
+    "Fault",
+    "Faults",
+    "GroupOptions",
+    "GroupSnapshot",
+    "GroupState",
+    "MemberSnapshot",
+    "NewRecord",
+    "ReceivedRequest",
+]

@@ -14,8 +14,9 @@ from random import Random
 from typing import Final
 from zlib import crc32
 
-from dekaf_proto.broker.groups import Group
+from dekaf_proto.broker.groups import GroupOptions
 from dekaf_proto.broker.log import PartitionLog
+from dekaf_proto.broker.membership import Group
 from dekaf_proto.broker.sessions import SessionCache
 from dekaf_proto.errors import ErrorCode
 from dekaf_proto.events import Address
@@ -85,7 +86,12 @@ class Cluster:
     """See the module."""
 
     def __init__(
-        self, nodes: Mapping[int, tuple[str, int, str | None]], cluster_id: str | None, session_limit: int, seed: int
+        self,
+        nodes: Mapping[int, tuple[str, int, str | None]],
+        cluster_id: str | None,
+        session_limit: int,
+        seed: int,
+        group_options: GroupOptions | None = None,
     ) -> None:
         self.random = Random(seed)
         self.cluster_id = str(self.new_id()) if cluster_id is None else cluster_id
@@ -95,9 +101,14 @@ class Cluster:
         }
         self.topics: dict[str, Topic] = {}
         self.groups: dict[str, Group] = {}
+        self.group_options = GroupOptions() if group_options is None else group_options
+        #: Whether a member of a group that has waited has its answer.
+        self.answered = False
         #: What a Metadata request with permission makes of unknown topics; None: it makes none.
         self.auto_create_partitions: int | None = 1
         self._coordinators: dict[str, int] = {}
+        #: group -> when its coordinator has read what it has to know.
+        self._loading: dict[str, float] = {}
 
     def new_id(self) -> Uuid:
         """An id that nobody has yet."""
@@ -181,7 +192,11 @@ class Cluster:
 
     def group(self, name: str) -> Group:
         """The group, made if there is none."""
-        return self.groups.setdefault(name, Group())
+        found = self.groups.get(name)
+        if found is None:
+            found = Group(self.coordinator(name), self.group_options, self.random, self._answered)
+            self.groups[name] = found
+        return found
 
     def coordinator(self, key: str) -> int | None:
         """Who coordinates a group: whoever was told to, else one that follows from the name; None if nobody lives."""
@@ -195,15 +210,51 @@ class Cluster:
         start = crc32(key.encode()) % len(numbers)
         return next(number for number in numbers[start:] + numbers[:start] if number in alive)
 
-    def move_coordinator(self, key: str, node: int) -> None:
-        """Makes a node the coordinator of a group, as long as it lives."""
+    def move_coordinator(self, key: str, node: int, now: float, load_ms: int | None = None) -> None:
+        """Makes a node the coordinator of a group, as long as it lives; `load_ms`: None for what the options say."""
+        before = self.coordinator(key)
         self._coordinators[key] = node
+        if self.coordinator(key) != before:
+            self._hand_over(key, now, load_ms)
 
-    def coordinator_error(self, key: str, node: int) -> ErrorCode:
+    def move_groups(self, now: float) -> None:
+        """Hands each group whose coordinator is another one now over to it."""
+        for name, group in self.groups.items():
+            if self.coordinator(name) != group.node:
+                self._hand_over(name, now)
+
+    def _hand_over(self, name: str, now: float, load_ms: int | None = None) -> None:
+        ready = now + (self.group_options.coordinator_load_ms if load_ms is None else load_ms) / 1000
+        self._loading[name] = ready
+        if name in self.groups:
+            self.groups[name].move(self.coordinator(name), ready)
+
+    def coordinator_error(self, key: str, node: int, now: float) -> ErrorCode:
         """What a node has to say to a request for the coordinator of a group."""
         if key == "":
             return ErrorCode.INVALID_GROUP_ID
-        return ErrorCode.NONE if self.coordinator(key) == node else ErrorCode.NOT_COORDINATOR
+        if self.coordinator(key) != node:
+            return ErrorCode.NOT_COORDINATOR
+        return ErrorCode.COORDINATOR_LOAD_IN_PROGRESS if now < self._loading.get(key, now) else ErrorCode.NONE
+
+    def group_deadline(self) -> float:
+        """When `expire_groups` is due."""
+        return min((group.next_deadline() for group in self._working_groups()), default=float("inf"))
+
+    def expire_groups(self, now: float) -> None:
+        """Time passes for the groups; not for those whose coordinator stands still."""
+        for group in self._working_groups():
+            group.handle_timeout(now)
+
+    def _working_groups(self) -> list[Group]:
+        return [
+            group
+            for group in self.groups.values()
+            if group.node is not None and self.nodes[group.node].state is NodeState.RUNNING
+        ]
+
+    def _answered(self) -> None:
+        self.answered = True
 
 
 def valid_topic_name(name: str) -> bool:

@@ -22,6 +22,7 @@ from typing import Final, NamedTuple, TypeVar
 from dekaf_proto.broker.cluster import Cluster, Node, NodeState
 from dekaf_proto.broker.exchange import Exchange, Pending
 from dekaf_proto.broker.faults import ArmedFaults
+from dekaf_proto.broker.groups import GroupOptions
 from dekaf_proto.broker.handlers import HANDLERS
 from dekaf_proto.broker.handlers.api_versions import refusal
 from dekaf_proto.broker.inprocess import InProcess
@@ -77,6 +78,7 @@ class Broker(InProcess):
     node, the others follow; 0 leaves the choice to the driver. `racks`: node -> rack. `release` ("2.4") and
     `api_versions` ({ApiKey.FETCH: (4, 11), ApiKey.OFFSET_COMMIT: None}) make it older than it is.
     `fetch_sessions`: how many a node remembers, 0 for none. `max_idle`: seconds until an idle connection is closed.
+    `group_options`: what Kafka's options say of groups.
     `auto_create_partitions`: of topics that a Metadata request may create, None if it may not. Unix time is `now +
     unix_offset`. `seed` makes the ids.
     """
@@ -96,6 +98,7 @@ class Broker(InProcess):
         fetch_sessions: int = 1000,
         max_idle: float | None = 600.0,
         auto_create_partitions: int | None = 1,
+        group_options: GroupOptions | None = None,
         keep_requests: int = 10_000,
     ) -> None:
         numbers = list(range(nodes)) if isinstance(nodes, int) else list(nodes)
@@ -103,7 +106,7 @@ class Broker(InProcess):
             number: (host.replace("{node}", str(number)), port + index if port else 0, (racks or {}).get(number))
             for index, number in enumerate(numbers)
         }
-        super().__init__(Cluster(places, cluster_id, fetch_sessions, seed), unix_offset)
+        super().__init__(Cluster(places, cluster_id, fetch_sessions, seed, group_options), unix_offset)
         self.cluster.auto_create_partitions = auto_create_partitions
         #: The versions that are offered.
         self.versions = offered_versions(HANDLERS, release, api_versions)
@@ -113,7 +116,6 @@ class Broker(InProcess):
         self._max_idle = max_idle
         self._connections: dict[int, _Connection] = {}
         self._last_conn = 0
-        self._now = 0.0
         self._dirty = False
         self._effects: list[BrokerEffect] = []
         for node in self.cluster.nodes.values():
@@ -152,6 +154,7 @@ class Broker(InProcess):
     def handle_timeout(self, now: float) -> None:
         """The deadline has come."""
         self._now = now
+        self.cluster.expire_groups(now)
         for connection in list(self._connections.values()):
             if connection.node.state is not NodeState.RUNNING:
                 continue
@@ -171,8 +174,8 @@ class Broker(InProcess):
 
     def effects(self) -> list[BrokerEffect]:
         """What the driver has to do, in this order. Drained after each input and each call."""
-        if self._dirty:
-            self._dirty = False
+        while self._dirty or self.cluster.answered:
+            self._dirty = self.cluster.answered = False
             for connection in list(self._connections.values()):
                 if connection.waiting is not None and connection.waiting.pending is not None:
                     self._resume(connection)
@@ -186,7 +189,7 @@ class Broker(InProcess):
             for connection in self._connections.values()
             if connection.node.state is NodeState.RUNNING
         ]
-        earliest = min(deadlines, default=_FOREVER)
+        earliest = min(self.cluster.group_deadline(), _FOREVER, *deadlines)
         return None if earliest == _FOREVER else earliest
 
     def is_listening(self, node: int) -> bool:
@@ -233,6 +236,7 @@ class Broker(InProcess):
                 self._disconnect(connection)
         if elect:
             self.cluster.elect()
+        self.cluster.move_groups(now)
         self._changed()
 
     def start_node(self, node: int, now: float) -> None:
@@ -246,6 +250,7 @@ class Broker(InProcess):
         started.address = None
         self._effects.append(Listen(node, started.host, port))
         self.cluster.elect()
+        self.cluster.move_groups(now)
         self._changed()
 
     def pause_node(self, node: int, now: float) -> None:
@@ -265,6 +270,7 @@ class Broker(InProcess):
                 if connection.waiting is not None:
                     self._resume(connection)
                 self._serve(connection)
+        self.cluster.expire_groups(now)  # those whose heartbeats have not come meanwhile
 
     # ------------------------------------------------------------------------------------------------------- requests
 
@@ -307,7 +313,7 @@ class Broker(InProcess):
         connection.waiting = waiting = _Waiting(header, request, faults)
         if faults.silent == "before":
             return
-        exchange = Exchange(self.cluster, node, version, self._now, faults, self.versions)
+        exchange = Exchange(self.cluster, node, header.client_id or "", version, self._now, faults, self.versions)
         outcome = HANDLERS[ApiKey(key)](exchange, request)
         if isinstance(outcome, Pending):
             waiting.pending = outcome

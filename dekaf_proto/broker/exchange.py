@@ -24,10 +24,15 @@ class Exchange:
 
     cluster: Cluster
     node: int
+    client_id: str
     version: int
     now: float
     faults: ArmedFaults
     versions: dict[ApiKey, VersionRange]
+
+    def coordinator_error(self, group: str) -> ErrorCode:
+        """What this node says instead of an answer, if it can't speak for the group."""
+        return self.cluster.coordinator_error(group, self.node, self.now)
 
     def find(self, topic: str, index: int, leader_epoch: int) -> tuple[ErrorCode, Partition | None]:
         """A partition that this node leads, or what to say instead. `leader_epoch`: the client's idea, -1 for none."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from dekaf_proto.broker.cluster import Cluster, Partition, Topic
 from dekaf_proto.broker.faults import Faults
-from dekaf_proto.broker.groups import CommittedOffset
+from dekaf_proto.broker.groups import CommittedOffset, GroupSnapshot, GroupState
 from dekaf_proto.broker.log import AnyRecord, PartitionLog
 from dekaf_proto.records import BatchBuilder, Codec, ControlType, Header, build_marker
 from dekaf_proto.types import TopicPartition, Uuid
@@ -33,6 +33,7 @@ class InProcess:
         self.cluster = cluster
         self.faults = Faults()
         self._unix_offset = unix_offset
+        self._now = 0.0
 
     def unix_ms(self, now: float) -> int:
         """`now` in ms since 1970."""
@@ -259,9 +260,29 @@ class InProcess:
         """The node that coordinates the group."""
         return self.cluster.coordinator(group)
 
-    def move_coordinator(self, group: str, node: int) -> None:
-        """Makes a node the group's coordinator, as long as it is not stopped. The offsets move with it."""
-        self.cluster.move_coordinator(group, self.cluster.nodes[node].number)
+    def move_coordinator(self, group: str, node: int, now: float | None = None, *, load_ms: int | None = None) -> None:
+        """Makes a node the group's coordinator, as long as it is not stopped.
+
+        The offsets move with it, and the last generation that got its assignment; who waits in a rebalance gets
+        NOT_COORDINATOR. For `load_ms` (None: what the options say) the new one answers COORDINATOR_LOAD_IN_PROGRESS.
+        `now`: None for the time of the last input.
+        """
+        self._now = self._now if now is None else now
+        self.cluster.move_coordinator(group, self.cluster.nodes[node].number, self._now, load_ms)
+        self._changed()
+
+    def group(self, group: str) -> GroupSnapshot:
+        """The group as it is now; in state DEAD if there is none."""
+        found = self.cluster.groups.get(group)
+        return GroupSnapshot(GroupState.DEAD) if found is None else found.snapshot()
+
+    def expire_member(self, group: str, member: str, now: float) -> None:
+        """Puts a member, named by its member id or its instance id, out of the group as after its session timeout.
+
+        KeyError if there is none.
+        """
+        self._now = now
+        self.cluster.groups[group].expire(self.group(group).member(member).member_id, now)
         self._changed()
 
     def committed(self, group: str) -> dict[TopicPartition, CommittedOffset]:

@@ -23,6 +23,10 @@ _HIGHEST: Final[Mapping[ApiKey, tuple[int, ...]]] = {
     ApiKey.OFFSET_COMMIT: (6, 7, 8, 8, 8, 8, 8, 8, 9, 9, 9, 9, 10, 10),
     ApiKey.OFFSET_FETCH: (5, 5, 6, 7, 7, 8, 8, 8, 9, 9, 9, 9, 10, 10),
     ApiKey.FIND_COORDINATOR: (2, 2, 3, 3, 3, 4, 4, 4, 4, 6, 6, 6, 6, 6),
+    ApiKey.JOIN_GROUP: (3, 5, 6, 7, 7, 7, 9, 9, 9, 9, 9, 9, 9, 9),
+    ApiKey.HEARTBEAT: (2, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4),
+    ApiKey.LEAVE_GROUP: (2, 2, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5, 5, 5),
+    ApiKey.SYNC_GROUP: (2, 3, 4, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5),
     ApiKey.API_VERSIONS: (2, 2, 3, 3, 3, 3, 3, 3, 3, 4, 4, 4, 4, 5),
     ApiKey.OFFSET_FOR_LEADER_EPOCH: (2, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4),
 }

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
 from dekaf_proto.consumer.batch import Batch
+from dekaf_proto.consumer.chunk import Delivery
+from dekaf_proto.consumer.partition import Tenure
 from dekaf_proto.records import Record
 from dekaf_proto.types import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition, TopicPartitionOffset
 
@@ -102,6 +104,29 @@ def commits_of(given: object) -> dict[TopicPartition, OffsetAndMetadata]:
             result[partition_of(item[:2])] = _commit_of(item.offset)
         return result
     raise TypeError(f"expected a record, a batch or offsets, not {_shown(given)}")
+
+
+def records_of(given: object) -> list[Record[Any, Any]]:
+    """One record, a batch, or several records."""
+    if isinstance(given, Record):
+        return [given]
+    if isinstance(given, Iterable) and not isinstance(given, (str, bytes)):
+        records = list(given)
+        for record in records:
+            if not isinstance(record, Record):
+                raise TypeError(f"expected records, not {_shown(record)}")
+        return records
+    raise TypeError(f"expected a record or several, not {_shown(given)}")
+
+
+def tenures_of(given: object) -> dict[TopicPartition, Tenure]:
+    """Under which assignment records came that are to be committed; empty for anything else."""
+    records = [given] if isinstance(given, Record) else given if isinstance(given, Batch) else ()
+    return {
+        record.topic_partition: delivery.tenure
+        for record in records
+        if isinstance(delivery := record.context.ownership, Delivery) and isinstance(delivery.tenure, Tenure)
+    }
 
 
 def _commit_of(given: object) -> OffsetAndMetadata:

@@ -9,7 +9,8 @@ one side:
                       `finished`, below which everything is finished: the application has asked for what comes after
     written there     `live` (False: seeked away or revoked, drop it), `stopped` (an event waits: look there first)
 
-Each slot alone is always true and only grows, so that a reader in another thread needs no lock.
+Each slot alone is always true and only grows, so that a reader in another thread needs no lock. Where records have to
+be acknowledged, their offsets go into their Delivery as well: appended here, taken out there.
 
 This module is compiled in wheels, and its `__next__` is the hottest code there is. Its classes are generic for type
 checkers only, in `generic`, for the reason that `dekaf_proto.records.record` gives. It knows no broker and no group.
@@ -18,6 +19,7 @@ checkers only, in `generic`, for the reason that `dekaf_proto.records.record` gi
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Callable, Sequence
 from types import GenericAlias
 from typing import Final, cast
@@ -31,7 +33,7 @@ from dekaf_proto.records.stream import Batch, BatchReader
 from dekaf_proto.types import IsolationLevel, TopicPartition
 
 _RECORDS: Final = Visibility.RECORDS
-_NO_BOUND: Final = 0x7FFFFFFFFFFFFFFF
+NO_BOUND: Final = 0x7FFFFFFFFFFFFFFF
 _MAX_OFFSET: Final = 0x7FFFFFFFFFFFFFFF
 _START: Final = struct.Struct(">qi")
 _LEADER_EPOCH: Final = struct.Struct(">i")
@@ -86,12 +88,36 @@ class Reading:
         self.value_deserializer: Final = value_deserializer
 
 
+class Window:
+    """How many more records may be handed out before one is acknowledged."""
+
+    def __init__(self) -> None:
+        self.left: i64 = 0
+
+
+class Delivery:
+    """What was handed out of a partition since it was assigned, or sought; records carry it as their `ownership`.
+
+    `tenure` stands for the assignment. With a `window`, records have to be acknowledged: `outstanding` has the offsets
+    of those that are not, in order, and of later ones that are, which `acknowledged` has too.
+    """
+
+    def __init__(self, tp: TopicPartition, tenure: object, window: Window | None = None) -> None:
+        self.tp: Final = tp
+        self.tenure: Final = tenure
+        self.window: Final = window
+        self.outstanding: Final[deque[int]] = deque()
+        self.acknowledged: Final[set[int]] = set()
+        #: Up to which offsets records had been handed out, and when that was seen; for those outstanding.
+        self.seen: Final[deque[tuple[int, float]]] = deque()
+
+
 class Chunk:
     """What a fetch response held for one partition, and how far the application is with it.
 
     `data` is a view of the response, `start` the offset that was asked for, `next_offset` the one behind the last whole
-    batch and `last_epoch` its leader epoch; `aborted` are the aborted transactions of the response, `ownership` is a
-    token for the records. If the batches do not come to `next_offset`, what is behind them is damaged: an error.
+    batch and `last_epoch` its leader epoch; `aborted` are the aborted transactions of the response. If the batches do
+    not come to `next_offset`, what is behind them is damaged: an error.
     """
 
     def __init__(
@@ -103,7 +129,7 @@ class Chunk:
         reading: Reading,
         aborted: Sequence[tuple[int, int]] = (),
         last_epoch: int = -1,
-        ownership: object = None,
+        delivery: Delivery | None = None,
     ) -> None:
         self.tp: Final = tp
         self.size: Final = len(data)
@@ -121,7 +147,8 @@ class Chunk:
         #: How many records were handed out.
         self.handed_out: i64 = 0
         self._reading: Final = reading
-        self._ownership: Final = ownership
+        self._delivery: Final = delivery
+        self._window: Final = None if delivery is None else delivery.window
         self._batches: Final = BatchReader(
             data,
             tp.topic,
@@ -171,6 +198,10 @@ class Chunk:
             if bound > self.position:
                 self.position = bound  # there is nothing before this record
             return None
+        window = self._window
+        if window is not None and self._delivery is not None:
+            self._delivery.outstanding.append(offset)  # first: what lies below the position is done, or in there
+            window.left -= 1
         self.position = offset + 1
         self.handed_out += 1
         return record
@@ -213,7 +244,7 @@ class Chunk:
                         start,
                         key=reading.key_deserializer,
                         value=reading.value_deserializer,
-                        ownership=self._ownership,
+                        ownership=self._delivery,
                     ),
                 )
                 self._batch_end = end
@@ -237,13 +268,14 @@ class FetchedRecords:
     iteration ends where the run does, or as soon as `stopped` is set; then ask the consumer again.
     """
 
-    def __init__(self, chunks: list[Chunk], bounds: list[int] | None = None) -> None:
+    def __init__(self, chunks: list[Chunk], bounds: list[int] | None = None, window: Window | None = None) -> None:
         self.stopped = False
+        self._window: Final = window
         self._chunks: Final = chunks
         self._bounds: Final = bounds
         self._index: i64 = 0
         self._chunk: Chunk | None = chunks[0] if chunks else None
-        self._bound: i64 = bounds[0] if bounds else _NO_BOUND
+        self._bound: i64 = bounds[0] if bounds else NO_BOUND
         #: Where the application came into the chunk that it is in.
         self._entered: i64 = chunks[0].position if chunks else 0
         #: The chunks that `take` took records of.
@@ -273,6 +305,8 @@ class FetchedRecords:
                 # What was passed over on the way to the record is finished; so is all, if there was none.
                 if record is not None:
                     chunk.finished = record._offset
+                    if self._window is not None and self._window.left <= 0:
+                        self.stopped = True
                     return record
                 chunk.finished = chunk.position
             chunk = self._advance()
@@ -299,6 +333,8 @@ class FetchedRecords:
                     raise
                 if record is not None:
                     taken.append(record)
+                    if self._window is not None and self._window.left <= 0:
+                        self.stopped = True
                     continue
             chunk = self._advance()
         return taken

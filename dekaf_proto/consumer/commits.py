@@ -5,27 +5,35 @@ in a way that passes is sent again, with the same offsets, until its time is up 
 again after a back-off, and what they fail of is logged, not raised (P12, P14).
 
 What is due for an automatic commit is *finished* (or what was stored, if the program stores offsets itself), where that
-differs from what was confirmed. It is never less than that, unless a seek has begun anew.
+differs from what was confirmed. It is never less than that, unless a seek has begun anew; at most once excepted, where
+what was committed first and then not handed out is taken back.
+
+A member of a group commits in its generation, and only what it owns: a commit belongs to the *tenure* of each of its
+partitions. While the member joins, commits wait.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from dekaf_proto.client import Client
 from dekaf_proto.connection import ByVersion
-from dekaf_proto.consumer.partition import Partition
+from dekaf_proto.consumer.partition import Partition, Tenure
 from dekaf_proto.errors import (
     BrokerError,
     CommitError,
+    CommitFailedError,
     ErrorCode,
+    FencedInstanceIdError,
     GroupAuthorizationError,
     KafkaError,
+    RebalanceInProgressError,
     UnknownTopicError,
     broker_error,
 )
+from dekaf_proto.group.classic import Classic, GroupMetadata
 from dekaf_proto.messages.offset_commit import (
     OffsetCommitRequest,
     OffsetCommitRequestPartition,
@@ -54,13 +62,26 @@ _COORDINATOR_STALE: Final = frozenset(
 _COMMIT_NAMES_UP_TO: Final = 9
 _FETCH_NAMES_UP_TO: Final = 9
 
+#: What concerns the member and not an offset.
+_OF_MEMBERS: Final = frozenset(
+    {
+        ErrorCode.REBALANCE_IN_PROGRESS,
+        ErrorCode.ILLEGAL_GENERATION,
+        ErrorCode.UNKNOWN_MEMBER_ID,
+        ErrorCode.FENCED_INSTANCE_ID,
+    }
+)
+
 Offsets = Mapping[TopicPartition, OffsetAndMetadata]
 
 
 class Commits:
-    """The committed offsets of one consumer that has its partitions assigned by hand."""
+    """The committed offsets of one consumer."""
 
     def __init__(self, client: Client, metadata: Metadata, partitions: dict[TopicPartition, Partition]) -> None:
+        #: Where the group assigns the partitions: the membership, and whether the program has an event to answer first.
+        self.membership: Classic | None = None
+        self.has_event: Callable[[], bool] = lambda: False
         self._client = client
         self._metadata = metadata
         self._partitions = partitions
@@ -74,31 +95,53 @@ class Commits:
         self._automatic: Operation[None] | None = None
         self._automatic_due: float | None = None
         self._automatic_failures = 0
+        self._again_due: float | None = None
         self.commits = 0
         self.commit_seconds = 0.0
         self.failed_commits = 0
+
+    def by_group(self) -> bool:
+        """Whether the group assigns the partitions, so that commits are a member's."""
+        return self.membership is not None and (self.membership.is_active or self.membership.generation >= 0)
 
     # --------------------------------------------------------------------------------------------------- what is due
 
     def finished(self) -> dict[TopicPartition, OffsetAndMetadata]:
         """What an automatic commit has to send."""
-        if not self._client.config.enable_auto_offset_store:
+        config = self._client.config
+        if not config.enable_auto_offset_store:
             return self.stored()
+        first = config.delivery == "at_most_once"  # then only where to begin is due, the rest is committed already
         due = {}
         for tp, partition in self._partitions.items():
             offset = partition.finished
-            if offset >= 0 and (partition.confirmed is None or offset > partition.confirmed):
+            due_now = partition.confirmed is None or (offset > partition.confirmed and not first)
+            if offset >= 0 and due_now and partition.tenure.live:
                 due[tp] = OffsetAndMetadata(offset, "", partition.epoch_below(offset))
+        return due
+
+    def last_due(self) -> dict[TopicPartition, OffsetAndMetadata]:
+        """The same before partitions are given up: what was committed and not handed out is taken back."""
+        due = self.finished()
+        if self._client.config.delivery == "at_most_once":
+            for tp, partition in self._partitions.items():
+                position, confirmed = partition.position, partition.confirmed
+                if position is not None and confirmed is not None and partition.tenure.live:
+                    offset = max(position, partition.floor)  # a commit that the program asked for stands
+                    if confirmed > offset:
+                        due[tp] = OffsetAndMetadata(offset, "", partition.epoch_below(offset))
         return due
 
     def positions(self) -> dict[TopicPartition, OffsetAndMetadata]:
         """What a commit without arguments has to send: the record in hand counts as done."""
-        if not self._client.config.enable_auto_offset_store:
+        config = self._client.config
+        if not config.enable_auto_offset_store:
             return self.stored()
+        explicit = config.acknowledgement_mode == "explicit"
         due = {}
         for tp, partition in self._partitions.items():
-            offset = partition.position
-            if offset is not None and offset != partition.confirmed:
+            offset = partition.finished if explicit else partition.position
+            if offset is not None and offset >= 0 and offset != partition.confirmed:
                 due[tp] = OffsetAndMetadata(offset, "", partition.epoch_below(offset))
         return due
 
@@ -113,30 +156,56 @@ class Commits:
 
     # ------------------------------------------------------------------------------------------------- the automatic
 
+    @property
+    def _rebalancing(self) -> bool:
+        """Whether nothing is to be committed by itself at the moment (P12)."""
+        return self.membership is not None and self.by_group() and not self.membership.is_settled
+
+    def restart_timer(self) -> None:
+        """A new assignment: the interval begins anew (P13)."""
+        if self._client.config.enable_auto_commit:
+            self._automatic_due = self._client.now + self._client.config.auto_commit_interval_ms / 1000
+
     def advance(self) -> None:
         """Sends an automatic commit if it is time (P12). The timer runs from the last one that was sent."""
         config = self._client.config
-        if config.group_id is None or not config.enable_auto_commit or not self._partitions:
+        if config.group_id is None or not self._partitions or self._rebalancing:
             return
         if self._automatic is not None:
             if not self._automatic.done:
                 return
             self._automatic_done(self._automatic)
-        if self._automatic_due is None:
-            self._automatic_due = self._client.now + config.auto_commit_interval_ms / 1000
-        if self._client.now < self._automatic_due:
-            return
-        self._automatic_due = self._client.now + config.auto_commit_interval_ms / 1000
-        due = self.finished()
+        now = self._client.now
+        if config.enable_auto_commit:
+            if self._automatic_due is None:
+                self.restart_timer()
+            elif now >= self._automatic_due:
+                self.restart_timer()
+                self._commit_automatically(self.finished())
+        if config.recommit_interval_ms and self.idle:
+            if self._again_due is None:
+                self._again_due = now + config.recommit_interval_ms / 1000
+            elif now >= self._again_due:
+                self._again_due = now + config.recommit_interval_ms / 1000
+                self._commit_automatically(
+                    {
+                        tp: partition.confirmed_as
+                        for tp, partition in self._partitions.items()
+                        if partition.confirmed_as is not None and partition.tenure.live
+                    }
+                )
+
+    def _commit_automatically(self, due: Offsets) -> None:
         if due:
-            timeout = config.default_api_timeout_ms / 1000
+            timeout = self._client.config.default_api_timeout_ms / 1000
             self._automatic = self._client.runner.start("automatic commit", self.commit(due, retry=False), timeout)
 
     def next_automatic(self) -> float | None:
         """When the next automatic commit is due, None if there is none to come."""
-        if not self._partitions or (self._automatic is not None and not self._automatic.done):
+        if not self._partitions or self._rebalancing or (self._automatic is not None and not self._automatic.done):
             return None
-        return self._automatic_due
+        times = [due for due in (self._automatic_due, self._again_due) if due is not None]
+        return min(times, default=None)
 
     def _automatic_done(self, operation: Operation[None]) -> None:
         self._automatic = None
@@ -163,16 +232,29 @@ class Commits:
 
     # --------------------------------------------------------------------------------------------------- committing
 
-    def commit(self, offsets: Offsets, *, retry: bool = True, explicit: bool = False) -> Flow[None]:
-        """Commits; with `retry` until it succeeds or fails for good. `explicit`: what is committed is finished."""
+    def commit(
+        self,
+        offsets: Offsets,
+        *,
+        retry: bool = True,
+        explicit: bool = False,
+        tenures: Mapping[TopicPartition, Tenure] | None = None,
+    ) -> Flow[None]:
+        """Commits; with `retry` until it succeeds or fails for good. `explicit`: what is committed is finished.
+
+        `tenures`: under which the offsets were come by, where that is not the present one.
+        """
         # A seek between now and the commit's turn has the last word, as one after it has.
         tokens = {tp: self._partitions[tp].commit_token for tp in offsets if tp in self._partitions}
-        return self._in_turn(dict(offsets), tokens, retry, explicit)
+        owned = {tp: self._partitions[tp].tenure for tp in offsets if tp in self._partitions}
+        owned.update(tenures or {})
+        return self._in_turn(dict(offsets), tokens, owned, retry, explicit)
 
     def _in_turn(
         self,
         left: dict[TopicPartition, OffsetAndMetadata],
         tokens: dict[TopicPartition, object],
+        tenures: dict[TopicPartition, Tenure],
         retry: bool,
         explicit: bool,
     ) -> Flow[None]:
@@ -184,7 +266,7 @@ class Commits:
             if self._serving != ticket:
                 yield Wait(lambda: self._serving == ticket, because=self._why)
             if left:
-                yield from self._commit(left, tokens, retry, explicit)
+                yield from self._commit(left, tokens, tenures, retry, explicit)
         finally:
             del self._left[ticket]
             self._problem = None
@@ -192,6 +274,29 @@ class Commits:
             while self._serving in self._abandoned:
                 self._abandoned.discard(self._serving)
                 self._serving += 1
+
+    def _until_member(
+        self, left: dict[TopicPartition, OffsetAndMetadata], tenures: dict[TopicPartition, Tenure]
+    ) -> Flow[CommitFailedError | None]:
+        """Waits for a join that is under way. What is not owned any more is taken out of `left`, and is the error."""
+        membership = self.membership
+        if membership is None or not self.by_group():
+            return None
+        yield Wait(lambda: not membership.is_joining, because=self._joining)
+        gone = [tp for tp in left if tp not in tenures or not tenures[tp].live]
+        if not gone:
+            return None
+        for tp in gone:
+            del left[tp]
+        tenure = next((tenures[tp] for tp in gone if tp in tenures), None)
+        cause = "they are not assigned to it" if tenure is None else tenure.cause
+        since = membership.lost_at if tenure is None else tenure.since
+        return CommitFailedError(cause, since, gone)
+
+    def _joining(self) -> KafkaError:
+        """What holds up a commit while the member joins."""
+        group_id = self._client.config.group_id
+        return self._problem or broker_error(ErrorCode.REBALANCE_IN_PROGRESS, f"group {group_id}")
 
     def _why(self) -> KafkaError | None:
         """What holds up the commit whose turn it is."""
@@ -202,6 +307,7 @@ class Commits:
         self,
         left: dict[TopicPartition, OffsetAndMetadata],
         tokens: dict[TopicPartition, object],
+        tenures: dict[TopicPartition, Tenure],
         retry: bool,
         explicit: bool,
     ) -> Flow[None]:
@@ -209,10 +315,14 @@ class Commits:
         assert group_id is not None  # the engine has refused it otherwise
         started = self._client.now
         failures = 0
+        refused: CommitFailedError | None = None
         while True:
             problem: KafkaError
             try:
                 coordinator = yield from self._metadata.coordinator(group_id)
+                refused = (yield from self._until_member(left, tenures)) or refused
+                if not left:
+                    break
                 errors = yield from self._send(group_id, coordinator, left)
             except KafkaError as error:
                 self.failed_commits += 1
@@ -226,12 +336,23 @@ class Commits:
                     break
                 problem = CommitError(errors)
                 self.failed_commits += 1
+                refusal = _refusal_in(errors) if self.by_group() else None
+                if refusal is not None:
+                    if not all(tp in tenures and tenures[tp].live for tp in left):
+                        continue  # the member has been removed
+                    # It goes out when the member has joined; but not if that waits for who waits for us.
+                    if not retry or self.has_event() or isinstance(refusal, FencedInstanceIdError):
+                        raise refusal
+                    problem = refusal
                 # A topic that is gone will hardly come back: only who asked for it waits for that (trap 43).
-                if not retry or not problem.retriable or (not explicit and _waits_for_topic(problem)):
+                elif not retry or not problem.retriable or (not explicit and _waits_for_topic(problem)):
                     raise problem
             failures += 1
             self._problem = problem
             yield Sleep(self._client.backoff(failures), problem)
+        if refused is not None:
+            self.failed_commits += 1
+            raise refused
         self.commits += 1
         self.commit_seconds += self._client.now - started
 
@@ -250,7 +371,12 @@ class Commits:
                 )
             )
         max_version = None if all(topic.topic_id for topic in topics.values()) else _COMMIT_NAMES_UP_TO
+        member = self.membership.identity if self.membership is not None and self.by_group() else None
         request = OffsetCommitRequest(group_id=group_id, topics=list(topics.values()))
+        if member is not None:
+            request.generation_id_or_member_epoch = member.generation_id
+            request.member_id = member.member_id
+            request.group_instance_id = member.group_instance_id
         response: OffsetCommitResponse = yield Call(coordinator, request, max_version)
         names = {topic.topic_id: topic.name for topic in topics.values() if topic.topic_id}
         # No answer is no confirmation.
@@ -262,11 +388,17 @@ class Commits:
                 if partition.error_code == ErrorCode.NONE:
                     errors.pop(tp, None)
                 elif tp in errors:
-                    errors[tp] = self._judge(group_id, partition.error_code, tp)
+                    errors[tp] = self._judge(group_id, partition.error_code, tp, member)
         return errors
 
-    def _judge(self, group_id: str, number: int, tp: TopicPartition) -> BrokerError:
+    def _judge(self, group_id: str, number: int, tp: TopicPartition, member: GroupMetadata | None) -> BrokerError:
         code = ErrorCode.of(number)
+        if member is not None and self.membership is not None and code in _OF_MEMBERS:
+            if code is ErrorCode.REBALANCE_IN_PROGRESS:
+                self.membership.rejoin("a commit was answered with REBALANCE_IN_PROGRESS")
+            else:
+                self.membership.generation_refused(code, member)
+            return broker_error(number, f"group {group_id}")
         if code is ErrorCode.GROUP_AUTHORIZATION_FAILED:
             return GroupAuthorizationError(number, group_id)
         if code in _COORDINATOR_STALE:
@@ -283,6 +415,7 @@ class Commits:
             partition = self._partitions.get(tp)
             if partition is not None and partition.commit_token is tokens.get(tp):
                 partition.confirmed = offset.offset
+                partition.confirmed_as = offset
                 if partition.stored == offset:
                     partition.stored = None  # one that was stored meanwhile is due (lesson 9)
                 if explicit:
@@ -363,6 +496,16 @@ class Commits:
         elif code.invalidates == "metadata":
             self._metadata.refresh()
         raise broker_error(number, f"reading the committed offsets of {what}")
+
+
+def _refusal_in(errors: Mapping[TopicPartition, BrokerError]) -> BrokerError | None:
+    """What the coordinator has against the member, if it has: being out of its generation is as a rebalance."""
+    for error in errors.values():
+        if error.error_code is ErrorCode.FENCED_INSTANCE_ID:
+            return error
+        if error.error_code in _OF_MEMBERS:
+            return RebalanceInProgressError(int(ErrorCode.REBALANCE_IN_PROGRESS), "poll, then commit again")
+    return None
 
 
 def _waits_for_topic(error: KafkaError) -> bool:

@@ -150,7 +150,7 @@ class Fetcher:
         for tp in line:
             partition = self._partitions[tp]
             if not self._is_fetchable(partition):
-                self._changed = self._changed or not (partition.paused or partition.damaged)
+                self._changed = self._changed or not (partition.paused or partition.withheld or partition.damaged)
                 continue
             key = self._target(partition)
             if key is None or partition.preferred_replica >= 0:
@@ -200,6 +200,7 @@ class Fetcher:
         return (
             partition.phase is PartitionPhase.FETCHING
             and not partition.paused
+            and not partition.withheld
             and not partition.damaged
             and partition.resting_until <= self._client.now
         )
@@ -368,7 +369,7 @@ class Fetcher:
             view = view[:size]  # the rest is the beginning of a batch (B17)
         aborted = [(t.first_offset, t.producer_id) for t in answer.aborted_transactions or ()]
         partition.chunks.append(
-            Chunk(partition.tp, view, offset, next_offset, self._reading, aborted, epoch, partition.token)
+            Chunk(partition.tp, view, offset, next_offset, self._reading, aborted, epoch, partition.delivery)
         )
 
     @staticmethod

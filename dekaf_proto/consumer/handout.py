@@ -8,8 +8,11 @@ what they have.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from dekaf_proto.client import Client
-from dekaf_proto.consumer.chunk import Chunk, FetchedRecords
+from dekaf_proto.consumer.acknowledgements import Acknowledgements
+from dekaf_proto.consumer.chunk import NO_BOUND, Chunk, FetchedRecords
 from dekaf_proto.consumer.lookups import LATEST, Lookups
 from dekaf_proto.consumer.memory import Memory
 from dekaf_proto.consumer.partition import Partition, PartitionPhase
@@ -37,7 +40,13 @@ class Handout:
         troubles: dict[TopicPartition, Exception],
         memory: Memory,
         lookups: Lookups,
+        acknowledgements: Acknowledgements | None = None,
     ) -> None:
+        #: With it, records have to be acknowledged.
+        self._acknowledgements = acknowledgements
+        #: Whether what is assigned is still to come or to change, so that no end is reached yet.
+        self.is_unsettled: Callable[[], bool] = lambda: False
+        self._permits = client.config.delivery == "at_most_once"
         self._client = client
         self._partitions = partitions
         self._troubles = troubles
@@ -61,6 +70,10 @@ class Handout:
                 partition = self._partitions.get(chunk.tp)
                 if partition is not None and partition.chunks and partition.chunks[0].is_used_up:
                     self.records += partition.collect()
+
+    def progress(self) -> object:
+        """Something that is another as soon as the application has taken a record."""
+        return [id(run) for run in self._runs], sum(chunk.position for run in self._runs for chunk in run.chunks)
 
     def finish(self) -> None:
         """The application has asked for what comes next: what it has in hand is finished, and leads no further."""
@@ -106,10 +119,11 @@ class Handout:
         """Whether `next` has anything."""
         if self.has_failure:
             return True
-        for partition in self._partitions.values():
-            if partition.chunks and self._may_hand_out(partition, bound):
-                self._memory.starving = False
-                return True
+        if self._has_window():
+            for partition in self._partitions.values():
+                if partition.chunks and self._may_hand_out(partition, bound):
+                    self._memory.starving = False
+                    return True
         self._memory.starving = True
         return bound is not None and self._has_ended(bound)
 
@@ -118,11 +132,13 @@ class Handout:
         offsets tell, or as much of a partition as may be buffered; or an error or the end comes before them."""
         if self.has_failure or (bound is not None and self._has_ended(bound)):
             return True
+        if not self._has_window():
+            return False
         there = 0
         for partition in self._partitions.values():
             if partition.chunks and self._may_hand_out(partition, bound):
                 there += sum(max(0, chunk.next_offset - chunk.position) for chunk in partition.chunks)
-                if there >= records or not self._memory.has_room(partition):
+                if there >= records or self._permits or not self._memory.has_room(partition):
                     return True
         self._memory.starving = there == 0
         return False
@@ -147,9 +163,11 @@ class Handout:
         limit = self._memory.part
         chunks: list[Chunk] = []
         bounds: list[int] = []
+        if not self._has_window():
+            return None
         ready = [
             [chunk for chunk in p.chunks if chunk.position < chunk.next_offset]
-            for p in self._in_turn()
+            for p in self.in_turn()
             if p.chunks and self._may_hand_out(p, bound)
         ]
         depth = 0
@@ -157,8 +175,8 @@ class Handout:
             for waiting in ready:
                 chunk = waiting[depth]
                 chunks.append(chunk)
-                if bound is not None:
-                    bounds.append(bound.ends[chunk.tp])
+                end = NO_BOUND if bound is None else bound.ends[chunk.tp]
+                bounds.append(min(end, self._partitions[chunk.tp].permitted) if self._permits else end)
                 limit -= chunk.size
                 if limit <= 0:
                     break
@@ -169,28 +187,36 @@ class Handout:
         for chunk in chunks:
             self._turn.pop(chunk.tp, None)
             self._turn[chunk.tp] = None
-        run: FetchedRecords = FetchedRecords(chunks, bounds or None)
+        window = None if self._acknowledgements is None else self._acknowledgements.window
+        run: FetchedRecords = FetchedRecords(chunks, bounds if self._permits or bound is not None else None, window)
         self._runs.append(run)
         return run
 
-    def _in_turn(self) -> list[Partition]:
+    def in_turn(self) -> list[Partition]:
         """All partitions, those first that were handed out the longest ago."""
         self._turn = {tp: None for tp in self._turn if tp in self._partitions}
         waited = [partition for tp, partition in self._partitions.items() if tp not in self._turn]
         return [*waited, *(self._partitions[tp] for tp in self._turn)]
 
     def _may_hand_out(self, partition: Partition, bound: Bound | None) -> bool:
-        if partition.paused or partition.phase is not PartitionPhase.FETCHING:
+        if partition.paused or partition.withheld or partition.phase is not PartitionPhase.FETCHING:
             return False
         if partition.chunks[-1].position >= partition.chunks[-1].next_offset:
             return False  # all handed out, not all finished
+        if self._permits and (partition.position or 0) >= partition.permitted:
+            return False
         if bound is None:
             return True
         end = self._end_of(partition.tp, bound)
         position = partition.position
         return end is not None and position is not None and position < end
 
+    def _has_window(self) -> bool:
+        return self._acknowledgements is None or self._acknowledgements.open_window()
+
     def _has_ended(self, bound: Bound) -> bool:
+        if self.is_unsettled():
+            return False
         for tp, partition in self._partitions.items():
             end = self._end_of(tp, bound)
             position = partition.position

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from dekaf_proto.client import Client
-from dekaf_proto.config import ConsumerConfig
+from dekaf_proto.consumer.acknowledgements import Acknowledgements
 from dekaf_proto.consumer.commits import Commits
 from dekaf_proto.consumer.fetcher import Fetcher
 from dekaf_proto.consumer.partition import Partition
+from dekaf_proto.group.classic import Classic
 from dekaf_proto.types import IsolationLevel, TopicPartition
 
 
@@ -36,6 +36,15 @@ class ConsumerMetrics:
     failed_connects: int
     #: How many of `connects` were to a broker that had been connected before.
     reconnects: int
+    #: How often the group has rebalanced; why it last did, and for how many seconds.
+    rebalances: int
+    last_rebalance_cause: str | None
+    last_rebalance_seconds: float | None
+    #: Where records have to be acknowledged: how many are not yet, for how many seconds the first of them, and how many
+    #: acknowledgements came too late or twice.
+    outstanding: int
+    oldest_unacknowledged_age: float | None
+    ignored_acknowledgements: int
 
 
 def lag_of(partition: Partition, isolation_level: IsolationLevel) -> int | None:
@@ -52,10 +61,12 @@ def snapshot(
     fetcher: Fetcher,
     commits: Commits,
     records: int,
-    config: ConsumerConfig[Any, Any],
+    membership: Classic | None,
+    acknowledgements: Acknowledgements,
 ) -> ConsumerMetrics:
     """The present state of a consumer's parts."""
     counts = client.counts
+    config = client.config
     lag = {tp: lag_of(partition, config.isolation_level) for tp, partition in list(partitions.items())}
     return ConsumerMetrics(
         assigned_partitions=len(lag),
@@ -73,4 +84,10 @@ def snapshot(
         connects=counts["connects"],
         failed_connects=counts["failed_connects"],
         reconnects=counts["reconnects"],
+        rebalances=0 if membership is None else membership.rebalances,
+        last_rebalance_cause=None if membership is None else membership.last_cause,
+        last_rebalance_seconds=None if membership is None else membership.last_seconds,
+        outstanding=acknowledgements.outstanding(),
+        oldest_unacknowledged_age=acknowledgements.oldest_age(client.now, partitions),
+        ignored_acknowledgements=acknowledgements.ignored,
     )

@@ -22,7 +22,7 @@ from enum import Enum, auto
 from typing import Final
 
 from dekaf_proto.config import OffsetReset
-from dekaf_proto.consumer.chunk import Chunk
+from dekaf_proto.consumer.chunk import Chunk, Delivery, Window
 from dekaf_proto.errors import LocalProtocolError
 from dekaf_proto.types import OffsetAndMetadata, TopicPartition, Uuid
 
@@ -58,11 +58,35 @@ TRANSITIONS: Final[dict[tuple[PartitionPhase, PartitionInput], PartitionPhase]] 
 }
 
 
-class Partition:
-    """One assigned partition."""
+class Tenure:
+    """The time from a partition's assignment to its loss. A commit belongs to it."""
 
-    def __init__(self, tp: TopicPartition, troubles: dict[TopicPartition, Exception]) -> None:
+    def __init__(self) -> None:
+        self.live = True
+        #: Why it ended, and when (Unix time).
+        self.cause = ""
+        self.since = 0.0
+
+    def end(self, cause: str, since: float) -> None:
+        """The partition is not the consumer's any more."""
+        if self.live:
+            self.live, self.cause, self.since = False, cause, since
+
+
+class Partition:
+    """One assigned partition. With a `window`, its records have to be acknowledged."""
+
+    def __init__(
+        self, tp: TopicPartition, troubles: dict[TopicPartition, Exception], window: Window | None = None
+    ) -> None:
         self.tp: Final = tp
+        self.tenure: Final = Tenure()
+        #: What has been handed out since the assignment or the last seek.
+        self.delivery = Delivery(tp, self.tenure, window)
+        #: A rebalance is not done with it: nothing of it is fetched or handed out.
+        self.withheld = False
+        #: Where records are committed first: up to where that is done, -1 if nothing is.
+        self.permitted = -1
         #: What the program must be told, partition by partition: the consumer's own table.
         self._troubles = troubles
         self.phase = PartitionPhase.INITIALIZING
@@ -82,6 +106,7 @@ class Partition:
         self.held_from: int | None = None
         #: The offset that the coordinator confirmed last; None if there is none, or a seek has begun anew.
         self.confirmed: int | None = None
+        self.confirmed_as: OffsetAndMetadata | None = None
         #: What the program has stored to be committed, where it does that itself.
         self.stored: OffsetAndMetadata | None = None
         self.chunks: deque[Chunk] = deque()
@@ -120,6 +145,12 @@ class Partition:
     @property
     def finished(self) -> int:
         """Everything below is finished; -1 while there is no position."""
+        if self.delivery.window is not None:
+            position = self.position  # first: what is handed out after this look is not below it
+            try:
+                return max(self.delivery.outstanding[0], self.floor)
+            except IndexError:
+                return -1 if position is None else max(position, self.floor)
         if self.held_from is not None:
             return max(self.held_from, self.floor)
         chunks = tuple(self.chunks)
@@ -227,9 +258,11 @@ class Partition:
         self._move(PartitionInput.INITIALIZE)
 
     def _forget_commits(self) -> None:
+        self.delivery = Delivery(self.tp, self.tenure, self.delivery.window)
+        self.permitted = -1
         self.commit_token = object()
         self.floor = -1
-        self.confirmed = None
+        self.confirmed = self.confirmed_as = None
         self.stored = None
 
     def validate(self) -> None:

@@ -167,6 +167,7 @@ class Positions:
                 partition.begin_at(found.offset, -1 if found.leader_epoch is None else found.leader_epoch, anew=False)
                 if partition.confirmed is None:  # else the program has committed while we asked (lesson 7)
                     partition.confirmed = found.offset
+                    partition.confirmed_as = found
                 self.stand_on(partition)
         self._without_commit(without)
 

@@ -26,7 +26,7 @@ from dekaf_proto.consumer import Consumer, FetchedRecords
 from dekaf_proto.consumer.handout import Bound
 from dekaf_proto.consumer.partition import Partition, PartitionPhase
 from dekaf_proto.errors import KafkaError
-from dekaf_proto.events import EndOfPartition, Failed
+from dekaf_proto.events import EndOfPartition, Failed, Rebalance
 from dekaf_proto.messages import ApiKey
 from dekaf_proto.messages.fetch import FetchRequest
 from dekaf_proto.node import NodeKey, NodeState, Purpose
@@ -82,6 +82,8 @@ class Setup:
         self.network = Network(self.broker, seed=seed, latency=latency, jitter=jitter, max_chunk=max_chunk, limit=limit)
         self.busy = busy
         self.run: FetchedRecords[Any, Any] | None = None
+        #: The events that `poll` has answered.
+        self.told: list[Rebalance] = []
         self.consumer = self.add_consumer(seed=seed, **options)
         if check:
             self.network.checks.append(self.check)
@@ -170,8 +172,10 @@ class Setup:
         return self.consumer._partitions[TopicPartition(topic, partition)]
 
     def poll(self, bound: Bound | None = None) -> FetchedRecords[Any, Any] | Failed | EndOfPartition | None:
-        """What there is now. A run becomes the one in hand."""
-        output = self.consumer.poll(self.now, bound)
+        """What there is now. A run becomes the one in hand. Events of rebalances are noted and answered."""
+        while isinstance(output := self.consumer.poll(self.now, bound), Rebalance):
+            self.told.append(output)
+            self.consumer.event_done(output, self.now)
         self.run = output if isinstance(output, FetchedRecords) else None
         return output
 
@@ -264,7 +268,7 @@ def check_invariant(consumer: Consumer[Any, Any], now: float) -> None:
     if deadline <= now:
         return  # something is due, and will be looked at next
     for partition in consumer._partitions.values():
-        if not partition.paused:
+        if not partition.paused and not partition.withheld:
             reason = _reason(consumer, partition, now, deadline)
             assert reason, f"{partition} stands still"
 
@@ -322,6 +326,10 @@ def _check_buffered(consumer: Consumer[Any, Any], partition: Partition) -> None:
     held = [chunk for run in consumer._handout._runs if not run.stopped for chunk in run.chunks]
     if any(chunk in held or chunk.position > chunk.finished or chunk.is_used_up for chunk in partition.chunks):
         return  # the program has a record of it, or has just read it to its end
+    if consumer._window is not None and not consumer._acknowledgements.open_window():
+        return  # it is to acknowledge something first
+    if consumer._at_most_once is not None and (consumer._at_most_once._commit or not consumer._at_most_once.asked):
+        return  # it is being committed first, or nobody asks
     assert consumer._handout.has_next(None), f"{partition} has records that nobody can get"
 
 

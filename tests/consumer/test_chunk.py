@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, strategies as st
 
-from dekaf_proto.consumer.chunk import Chunk, Reading, end_of_batches
+from dekaf_proto.consumer.chunk import Chunk, Delivery, Reading, end_of_batches
 from dekaf_proto.errors import CorruptRecordError, DeserializationError
 from dekaf_proto.records import BatchBuilder, Codec, ControlType
 from dekaf_proto.types import TimestampType
@@ -313,7 +313,7 @@ def test_keys_are_deserialized_and_nulls_are_not() -> None:
 
 
 def test_the_owner_of_a_record() -> None:
-    token = object()
+    token = Delivery(TP, None)
     data = batch(0, numbers(0, 1))
     made: AnyChunk = Chunk(TP, memoryview(data), 0, 1, Reading(), (), 0, token)
     (record,) = run_of([made])

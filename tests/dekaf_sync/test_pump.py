@@ -496,7 +496,7 @@ def test_leaving_all_to_the_parent(bench: Bench) -> None:
         engine.closed = False
         copy = Pump(engine, "copy")
         link = _sockets._Link(1, socket.socket())
-        copy._sockets = sockets = _sockets.Sockets(engine, copy._post)
+        copy._sockets = sockets = _sockets.Sockets(engine, copy.post)
         sockets._links[1] = link
         _pump._running.add(copy)
         others = _pump._running - {copy}

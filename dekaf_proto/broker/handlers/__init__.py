@@ -12,11 +12,15 @@ from dekaf_proto.broker.exchange import Handler
 from dekaf_proto.broker.handlers.api_versions import api_versions
 from dekaf_proto.broker.handlers.fetch import fetch
 from dekaf_proto.broker.handlers.find_coordinator import find_coordinator
+from dekaf_proto.broker.handlers.heartbeat import heartbeat
+from dekaf_proto.broker.handlers.join_group import join_group
+from dekaf_proto.broker.handlers.leave_group import leave_group
 from dekaf_proto.broker.handlers.list_offsets import list_offsets
 from dekaf_proto.broker.handlers.metadata import metadata
 from dekaf_proto.broker.handlers.offset_commit import offset_commit
 from dekaf_proto.broker.handlers.offset_fetch import offset_fetch
 from dekaf_proto.broker.handlers.offset_for_leader_epoch import offset_for_leader_epoch
+from dekaf_proto.broker.handlers.sync_group import sync_group
 from dekaf_proto.messages import ApiKey
 
 HANDLERS: Final[dict[ApiKey, Handler]] = {
@@ -26,6 +30,10 @@ HANDLERS: Final[dict[ApiKey, Handler]] = {
     ApiKey.OFFSET_COMMIT: offset_commit,
     ApiKey.OFFSET_FETCH: offset_fetch,
     ApiKey.FIND_COORDINATOR: find_coordinator,
+    ApiKey.JOIN_GROUP: join_group,
+    ApiKey.HEARTBEAT: heartbeat,
+    ApiKey.LEAVE_GROUP: leave_group,
+    ApiKey.SYNC_GROUP: sync_group,
     ApiKey.API_VERSIONS: api_versions,
     ApiKey.OFFSET_FOR_LEADER_EPOCH: offset_for_leader_epoch,
 }

@@ -1,4 +1,4 @@
-"""OffsetCommit: stores a group's offsets (P1-P6). Until groups have members, only for programs that are in none."""
+"""OffsetCommit: stores a group's offsets (P1-P6, G25)."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ def offset_commit(exchange: Exchange, request: OffsetCommitRequest) -> OffsetCom
 
 
 def _check_group(exchange: Exchange, request: OffsetCommitRequest) -> ErrorCode:
-    if error := exchange.cluster.coordinator_error(request.group_id, exchange.node):
+    if error := exchange.faults.top_error or exchange.coordinator_error(request.group_id):
         return error
-    if request.generation_id_or_member_epoch < 0:
-        return ErrorCode.NONE  # a program that is in no group may use one that has no members
-    if request.group_id in exchange.cluster.groups:
-        return ErrorCode.UNKNOWN_MEMBER_ID
+    group = exchange.cluster.groups.get(request.group_id)
+    generation = request.generation_id_or_member_epoch
+    if group is not None:
+        return group.check_commit(generation, request.member_id, request.group_instance_id, exchange.now)
+    if generation < 0:
+        return ErrorCode.NONE
     return ErrorCode.GROUP_ID_NOT_FOUND if exchange.version >= 9 else ErrorCode.ILLEGAL_GENERATION  # K20
 
 

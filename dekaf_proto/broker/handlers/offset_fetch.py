@@ -61,7 +61,7 @@ def offset_fetch(exchange: Exchange, request: OffsetFetchRequest) -> OffsetFetch
 
 
 def _group(exchange: Exchange, asked: OffsetFetchRequestGroup) -> OffsetFetchResponseGroup:
-    error = exchange.faults.top_error or exchange.cluster.coordinator_error(asked.group_id, exchange.node)
+    error = exchange.faults.top_error or exchange.coordinator_error(asked.group_id)
     if error:
         return OffsetFetchResponseGroup(asked.group_id, error_code=error)
     group = exchange.cluster.groups.get(asked.group_id)
