@@ -37,7 +37,7 @@ def class_versions() -> Iterator[tuple[type[Message], int]]:
 
 
 def examples(normally: int) -> int:
-    """How many examples a test takes that runs for each message: `normally`; more in the soak profile, fewer in the quick one."""
+    """How many examples to take where 100 are too many or few: `normally`; more to soak, fewer in a hurry."""
     assert settings.default is not None
     return max(1, settings.default.max_examples * normally // 100)
 
