@@ -8,8 +8,9 @@
     group.end()
     group.check()                   # nothing lost, nothing again that was committed
 
-A member is one of ours (`member.py`) or of Java's (the helper's). Both report the same rows, on one clock: `[time, what,
-...]`. Of these `tenures` makes who had which partition, since when, until when and why, and what was handled meanwhile.
+A member is one of ours (`member.py`) or of Java's (the helper's). Both report the same rows, on one clock:
+`[time, what, ...]`. Of these `tenures` makes who had which partition, since when, until when and why, and what was
+handled meanwhile.
 """
 
 from __future__ import annotations
@@ -274,6 +275,12 @@ class Group:
         self.kafka.create_topic(topic, partitions=partitions)
         self.ends |= {(topic, number): 0 for number in range(partitions)}
 
+    def grow(self, topic: str, partitions: int) -> None:
+        """A topic gets more partitions."""
+        self.kafka.alter_topic(topic, partitions=partitions)
+        wait_until("leaders", lambda: len(self.kafka.describe_topic(topic)["partitions"]) == partitions)
+        self.ends |= {(topic, number): 0 for number in range(partitions) if (topic, number) not in self.ends}
+
     def join(
         self,
         *,
@@ -330,7 +337,7 @@ class Group:
         return all(len(handled[part]) == end for part, end in self.ends.items())
 
     def wait(self, what: str, condition: Any, timeout: float = PATIENCE) -> None:
-        """Until `condition()`; fails as soon as a member has failed, and tells what all of them did if it takes long."""
+        """Until `condition()`. Fails as soon as a member has, and says what all of them did if it takes long."""
 
         def fine() -> object:
             for member in self.members:
@@ -397,8 +404,8 @@ class Group:
 def check_tenures(tenures: Sequence[Tenure]) -> None:
     """Who gets a partition begins at what is committed, neither before nor behind, and leaves out nothing.
 
-    Who lets go of it in good order has committed all that it did: the next one does not repeat it. And there are not two
-    owners, unless one of them was thrown out and can't know.
+    Who lets go of it in good order has committed all that it did: the next one does not repeat it. And there are not
+    two owners, unless one of them was thrown out and can't know.
     """
     last: Tenure | None = None
     for tenure in tenures:
@@ -409,7 +416,8 @@ def check_tenures(tenures: Sequence[Tenure]) -> None:
         if handled == offsets or tenure.ending in ("revoked", "open"):
             assert offsets == [*range(start, start + len(offsets))], f"not each one from the committed one on: {tenure}"
         else:
-            assert len(offsets) == len(set(offsets)) and offsets[0] >= start, f"twice, or too early: {tenure}"
+            assert len(offsets) == len(set(offsets)), f"one twice: {tenure}"
+            assert offsets[0] >= start, f"begun before what was committed: {tenure}"
         if last is not None and last.ending == "revoked":
             assert last.until <= tenure.since, f"two owners: {last}; {tenure}"
             if last.handled:

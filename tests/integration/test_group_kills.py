@@ -8,12 +8,13 @@ it died: which commits were confirmed.
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import pairwise
 from random import Random
 from typing import Any
 
 import pytest
 
-from tests.integration.groups import SOAK, Group, Part, Process, Tenure
+from tests.integration.groups import SOAK, Group, Member, Part, Process, Tenure
 from tests.integration.kafka import KafkaCluster
 
 ROUNDS = 50 if SOAK else 3
@@ -25,6 +26,8 @@ MODES: dict[str, tuple[str, dict[str, Any]]] = {
     "acknowledged by threads": ("acknowledge", {"acknowledgement_mode": "explicit"}),
     "at most once": ("plain", {"delivery": "at_most_once", "max_poll_records": 5}),
 }
+#: Where the program does not commit itself, but looks at the count of commits.
+COUNTED = ("automatic", "acknowledged by threads")
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -35,49 +38,48 @@ def test_a_program_is_killed(kafka: KafkaCluster, topic: str, mode: str) -> None
     print(f"seed {seed}")  # of the moments, as far as these are anybody's choice
     with Group(kafka, topic, partitions=2, session_timeout_ms=1_500, **options) as group:
         for number in range(ROUNDS):
-            member = group.join(way=way, pace=0.001)
-            if number % 5 == 4:  # sometimes when it has hardly begun
-                group.wait("the member to begin", lambda: member.rows_of(random.choice(["began", "assigned"])))
-            else:
-                group.produce(300)
-                commits, records = random.randint(3, 5), random.randint(20, 400)
-                group.wait("records to be handled", lambda: _is_far(member, mode, records, commits))
-            member.kill()
+            _run_and_kill(group, mode, random, early=number % 5 == 4)
         last = group.join(way=way)
         group.produce(10)
-        parts = set(group.parts)
-        group.wait(
-            "the rest", lambda: {(row[2], row[3]) for row in last.rows_of("handled") if _is_end(group, row)} == parts
-        )
+        ends = {(*part, end - 1) for part, end in group.ends.items()}
+        group.wait("the rest to be handled", lambda: ends <= {tuple(row[2:]) for row in last.rows_of("handled")})
         group.end([last])
         group.check(at_most_once=mode == "at most once")
         tenures = group.tenures()
         for member in group.members:
             if member.killed_at is not None:
-                assert isinstance(member, Process)
                 _check_kill(member, mode, tenures)
         if mode == "at most once":
             assert set(group.times().values()) == {1}
 
 
+def _run_and_kill(group: Group, mode: str, random: Random, *, early: bool) -> None:
+    """One round; `early` when the member has hardly begun."""
+    member = group.join(way=MODES[mode][0], pace=0.001)
+    if early:
+        moment = random.choice(["began", "assigned"])
+        group.wait("the member to begin", lambda: member.rows_of(moment))
+    else:
+        group.produce(1_000 if mode in COUNTED else 250)
+        commits, records = random.randint(3, 5), random.randint(20, 400)
+        group.wait("records to be handled", lambda: _is_far(member, mode, records, commits))
+    member.kill()
+
+
 def _is_far(member: Process, mode: str, records: int, commits: int) -> bool:
     confirmed = [row[2] for row in member.rows_of("commits")]
-    if mode in ("automatic", "acknowledged by threads") and (not confirmed or confirmed[-1] < commits):
+    if mode in COUNTED and (not confirmed or confirmed[-1] < commits):
         return False
     return member.handled >= records
 
 
-def _is_end(group: Group, row: list[Any]) -> bool:
-    return bool(row[4] == group.ends[row[2], row[3]] - 1)
-
-
-def _check_kill(member: Process, mode: str, tenures: dict[Part, list[Tenure]]) -> None:
+def _check_kill(member: Member, mode: str, tenures: dict[Part, list[Tenure]]) -> None:
     """How much of what it did the next owners did again, and, at most once, how much nobody did."""
     again: dict[Part, list[int]] = defaultdict(list)
     left_out = 0
     sure = _surely_committed(member, mode)
     for part, all_ in tenures.items():
-        for tenure, following in zip(all_, all_[1:], strict=False):
+        for tenure, following in pairwise(all_):
             if tenure.member is member and tenure.ending == "killed":
                 start = following.floor or 0
                 assert start >= sure[part], f"{sure[part]} was committed: {tenure}; {following}"
@@ -95,10 +97,10 @@ def _check_kill(member: Process, mode: str, tenures: dict[Part, list[Tenure]]) -
         assert left_out == 0
 
 
-def _surely_committed(member: Process, mode: str) -> dict[Part, int]:
+def _surely_committed(member: Member, mode: str) -> dict[Part, int]:
     """Up to where the member knew each partition to be committed.
 
-    Where it does not commit itself it looks at the count of commits. When the count is 5, the fifth one was sent after
+    If it does not commit itself, it looks at the count of commits. When the count is 5, the fifth one was sent after
     the fourth was confirmed: it holds all that was finished when the count was still 3.
     """
     sure: dict[Part, int] = defaultdict(int)
@@ -106,7 +108,7 @@ def _surely_committed(member: Process, mode: str) -> dict[Part, int]:
         for row in member.rows_of("committed"):
             for topic, partition, offset in row[2]:
                 sure[topic, partition] = offset
-    elif mode != "at most once":
+    elif mode in COUNTED:
         counts = member.rows_of("commits")
         if before := [row[0] for row in counts if row[2] <= counts[-1][2] - 2]:
             done = "acknowledged" if mode == "acknowledged by threads" else "handled"
