@@ -506,9 +506,7 @@ class Classic:
 
     # -------------------------------------------------------------------------------------------------------- syncing
 
-    def _sync(
-        self, coordinator: NodeKey, joined: JoinGroupResponse, cause: str
-    ) -> Flow[list[TopicPartition] | None]:
+    def _sync(self, coordinator: NodeKey, joined: JoinGroupResponse, cause: str) -> Flow[list[TopicPartition] | None]:
         sent = self.identity
         assignments: list[SyncGroupRequestAssignment] = []
         self.group_topics = []
