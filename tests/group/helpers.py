@@ -22,7 +22,6 @@ from dekaf_proto.broker.groups import GroupState
 from dekaf_proto.consumer import Consumer, FetchedRecords
 from dekaf_proto.consumer.subscription import Topics
 from dekaf_proto.events import (
-    EndOfPartition,
     Failed,
     PartitionsAssigned,
     PartitionsLost,
@@ -37,6 +36,9 @@ from dekaf_proto.messages.sync_group import SyncGroupRequest
 from dekaf_proto.operation import Operation
 from dekaf_proto.types import TopicPartition
 from tests.consumer.helpers import Setup, check_invariant
+
+#: How long a program does nothing after an error, in seconds.
+PAUSE = 0.1
 
 NAMES = {PartitionsAssigned: "assigned", PartitionsRevoked: "revoked", PartitionsLost: "lost"}
 
@@ -63,6 +65,7 @@ class Program:
         #: The event that it has not answered.
         self.event: Rebalance | None = None
         self._waiting: Operation[bool] | None = None
+        self._rests_until = 0.0
 
     @property
     def membership(self) -> Classic:
@@ -84,7 +87,7 @@ class Program:
 
     def step(self) -> None:
         """Takes the program as far as it gets without time passing."""
-        while self.awake and self.event is None and not self.consumer.closed:
+        while self.awake and self.event is None and not self.consumer.closed and self.group.now >= self._rests_until:
             if self._waiting is None:
                 if self._poll():
                     continue
@@ -106,6 +109,8 @@ class Program:
                 self.answer()
         elif isinstance(output, Failed):
             self.failures.append(output.error)
+            self._rests_until = self.group.now + PAUSE
+            self.group.network._at(self._rests_until, lambda: None)
         elif isinstance(output, FetchedRecords) and self.reads:
             self.records += [record.value.decode() for record in output]
         return output is not None
