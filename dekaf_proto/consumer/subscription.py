@@ -170,6 +170,10 @@ class Subscription:
                 self._remove(event.partitions)
         self.made_progress()
 
+    def _is_heard(self) -> bool:
+        """Whether the program has answered everything; that it got nothing need not be answered."""
+        return not any(event.partitions for event in self._events)
+
     def _tell(self, event: Rebalance, until: float | None = None) -> Flow[None]:
         """Has the program answer an event, unless a loss overtakes it."""
         self._events.append(event)
@@ -228,14 +232,16 @@ class Subscription:
 
     def prepare(self, eager: bool, deadline: float) -> Flow[None]:
         """What is given up before a join (G22, G23)."""
-        yield Wait(lambda: not any(event.partitions for event in self._events))
+        yield Wait(self._is_heard)
         topics = self.topics()
         tps = [tp for tp in self.owned() if eager or tp.topic not in topics]
         if tps:
             yield from self.revoke(tps, deadline, "the group has rebalanced")
+            yield Wait(self._is_heard)  # it may have been lost instead
 
     def apply(self, assigned: Sequence[TopicPartition], eager: bool, deadline: float) -> Flow[bool]:
         """What the group has given (G22, G23)."""
+        yield Wait(self._is_heard)  # what was lost may be among it
         kept = set(assigned)
         gone = [tp for tp in self.owned() if tp not in kept]
         if gone:
