@@ -223,6 +223,7 @@ class Consumer(Generic[K, V]):
         return list(self._partitions)
 
     def _add(self, wanted: Mapping[TopicPartition, int | None]) -> None:
+        self._leaving = None
         for tp, offset in wanted.items():
             partition = self._partitions.get(tp)
             if partition is None:
@@ -286,6 +287,7 @@ class Consumer(Generic[K, V]):
             raise LocalProtocolError("partitions are assigned by hand: unsubscribe first")
         if self._leaving is not None and not self._leaving.done:
             raise LocalProtocolError("unsubscribe is still under way")
+        self._leaving = None
         self._subscription.subscribe(given)
         self._advance(now)
 
