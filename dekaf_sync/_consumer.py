@@ -98,7 +98,7 @@ class Consumer(Client, Generic[K, V]):
             config = config.replace(**options)
         self.config: Final[ConsumerConfig[K, V]] = config
         if topics and config.group_id is None:
-            raise ConfigurationError("group_id", "is missing: a group shares the topics out; without one use assign()")
+            raise ConfigurationError("group_id", "must be given with topics; without a group, use assign")
         servers = ",".join(map(str, config.bootstrap_servers))
         self._engine: Final[engine.Consumer[K, V]] = engine.Consumer(
             config, seed=int.from_bytes(os.urandom(8), "big"), unix_offset=time.time() - time.monotonic()
@@ -422,25 +422,23 @@ class Consumer(Client, Generic[K, V]):
             operation = self._engine.commit(sent, now, retry=False)
 
             ended = Signal()
-            crash: Exception | None = None
-
-            def report() -> None:
-                error = crash or operation.error
-                if on_done is not None:
-                    on_done(sent, error)
-                elif error is not None:
-                    log.warning("%s: commit_async: %s", self._name, error)
+            failure: Exception | None = None
 
             def script(_: float) -> Steps[None]:
-                nonlocal crash
+                nonlocal failure
                 try:
                     yield operation
-                except KafkaError as error:
-                    crash = error
+                    failure = operation.error
+                except KafkaError as crash:
+                    failure = crash
                 ended.done = True
-                self._stop_run()  # the program is to come by
+                if on_done is not None:
+                    self._stop_run()  # the program is to come by
+                elif failure is not None:
+                    log.warning("%s: commit_async: %s", self._name, failure)
 
-            self._callbacks.add(ended, report)
+            if on_done is not None:
+                self._callbacks.add(ended, lambda: on_done(sent, failure))
             self._pump.tell(script)
 
         self._instantly(start)

@@ -102,8 +102,8 @@ _running: Final[set[Pump]] = set()
 class Pump:
     """The I/O thread of one `engine`, called `name` in logs and warnings. The thread starts with the first call."""
 
-    def __init__(self, engine: Engine, name: str, closing: Callable[[float], Script[None]]) -> None:
-        """`closing` makes a script for closing within some seconds while nobody waits."""
+    def __init__(self, engine: Engine, name: str, closing: Callable[[float], Script[None]] | None = None) -> None:
+        """`closing` makes a script for closing within some seconds while nobody waits, if the engine needs one."""
         self.name: Final = name
         #: Held while the engine's state changes. Reading needs it; it may be taken twice, so by a signal handler too.
         self.lock: Final = threading.RLock()
@@ -114,7 +114,7 @@ class Pump:
         #: Whether the I/O thread has ended, or never has to start.
         self.ended = False
         self._engine: Final = engine
-        self._closing: Final = closing
+        self._closing: Final = closing or self._close_engine
         self._posted: Final[deque[Callable[[], None]]] = deque()
         self._calls: list[_Call[Any]] = []
         self._to_wake: list[_Call[Any]] = []
@@ -243,6 +243,12 @@ class Pump:
         error = InternalError(f"the I/O thread of {self.name} has crashed; this is a bug in dekaf: {self._crash!r}")
         error.__cause__ = self._crash
         return error
+
+    def _close_engine(self, seconds: float) -> Script[None]:
+        def script(now: float) -> Steps[None]:
+            yield self._engine.close(now, seconds)
+
+        return script
 
     # --------------------------------------------------------------------------------------- scripts (the I/O thread)
 

@@ -10,6 +10,7 @@ from dekaf_proto.consumer.batch import Batch
 from dekaf_proto.consumer.metrics import ConsumerMetrics
 from dekaf_proto.errors import KafkaError
 from dekaf_proto.events import Address, Connect
+from dekaf_proto.group.classic import GroupMetadata
 from dekaf_proto.records import Record
 from dekaf_proto.types import (
     IsolationLevel,
@@ -21,6 +22,7 @@ from dekaf_proto.types import (
 )
 from dekaf_trio import errors
 from dekaf_trio._consumer import Consumer
+from dekaf_trio._listening import RebalanceListener
 from dekaf_trio._network import Network
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "Consumer",
     "ConsumerConfig",
     "ConsumerMetrics",
+    "GroupMetadata",
     "HostPort",
     "IsolationLevel",
     "KafkaError",
@@ -37,6 +40,7 @@ __all__ = [
     "OffsetAndMetadata",
     "OffsetAndTimestamp",
     "OffsetReset",
+    "RebalanceListener",
     "Record",
     "TimestampType",
     "TopicPartition",

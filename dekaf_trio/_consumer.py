@@ -11,8 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
@@ -22,11 +21,15 @@ from dekaf_proto import consumer as engine
 from dekaf_proto.config import ConsumerConfig
 from dekaf_proto.consumer.arguments import CommitTarget, Partitions, SeekTarget, Time
 from dekaf_proto.consumer.batch import Batch
+from dekaf_proto.consumer.listener import check_listener
 from dekaf_proto.consumer.metrics import ConsumerMetrics
-from dekaf_proto.errors import ConfigurationError
-from dekaf_proto.operation import Operation
+from dekaf_proto.consumer.subscription import Topics, topics_of
+from dekaf_proto.driver import Callbacks, Steps, answering
+from dekaf_proto.errors import ClosedError, ConfigurationError, LocalProtocolError
+from dekaf_proto.group.classic import GroupMetadata
 from dekaf_proto.records import Record
 from dekaf_proto.types import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
+from dekaf_trio._listening import Listening, RebalanceListener
 from dekaf_trio._network import Network
 from dekaf_trio._pump import Pump
 from dekaf_trio._reading import Batches, Reader
@@ -55,11 +58,11 @@ Some = TopicPartition | Iterable[TopicPartition] | None
 class Consumer(Generic[K, V]):
     """Reads records of Kafka's topics; `K` and `V` are the types of their keys and values.
 
-    Options are those of `ConsumerConfig`, given one by one or as `config` (then `options` replace what it says). Making
-    one only checks them, and raises ConfigurationError; everything else needs the `async with`.
+    With `topics` it joins the group `group_id` and reads what that gives to it; without, it reads what is assigned or
+    subscribed to later. Options are those of `ConsumerConfig`, given one by one or as `config` (then `options` replace
+    what it says). Making one only checks them, and raises ConfigurationError; everything else needs the `async with`.
 
-        async with Consumer(bootstrap_servers="localhost:9092", auto_offset_reset="earliest") as consumer:
-            consumer.assign([TopicPartition("orders", 0)])
+        async with Consumer("orders", bootstrap_servers="localhost:9092", group_id="billing") as consumer:
             async for msg in consumer:
                 await handle(msg.value)
 
@@ -93,23 +96,23 @@ class Consumer(Generic[K, V]):
         network: Network | None = None,
         **options: Any,
     ) -> None:
-        if topics:
-            raise ConfigurationError("topics", "not yet supported, use assign")
         if config is None:
             config = ConsumerConfig(**options)
         elif options:
             config = config.replace(**options)
         self.config: Final[ConsumerConfig[K, V]] = config
+        if topics and config.group_id is None:
+            raise ConfigurationError("group_id", "must be given with topics; without a group, use assign")
         servers = ",".join(map(str, config.bootstrap_servers))
         self._name: Final = f"Consumer({servers!r}, group_id={config.group_id!r})"
         self._engine: Final[engine.Consumer[K, V]] = engine.Consumer(config, seed=int.from_bytes(os.urandom(8), "big"))
         self._pump: Final = Pump(self._engine, network or Network(), self._name)
         self._call: Final = self._pump.call
         self._operate: Final = self._pump.operate
-        self._reader: Final = Reader(self._engine, self._pump, self._report)
-        #: The commits whose callbacks are still to be called, in order.
-        self._reports: Final[deque[tuple[Operation[None], Callable[[], object]]]] = deque()
-        self._reporting = False
+        self._callbacks: Final = Callbacks(self._name, log)
+        self._listening: Final = Listening(self, self._engine, self._pump)
+        self._reader: Final = Reader(self._engine, self._pump, self._listening, self._callbacks.call)
+        self._topics: Final = topics_of(topics) if topics else None
 
     def __repr__(self) -> str:
         return f"<{self._name}>"
@@ -121,7 +124,10 @@ class Consumer(Generic[K, V]):
         if not self._pump.entered:
             now = trio.current_time()
             self._engine.set_unix_offset(time.time() - now, now)
-            self._engine.incremental_assign([], now)  # it begins to look for the brokers
+            if self._topics is None:
+                self._engine.resume([], now)  # it begins to look for the brokers
+            else:
+                self._engine.subscribe(self._topics, now)
         await self._pump.enter()
         return self
 
@@ -129,10 +135,8 @@ class Consumer(Generic[K, V]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._reader.closed = True
         try:
-            await self._pump.leave(self.config.close_timeout_ms / 1000)
-            self._report_all()
+            await self._close(self._pump.leave)
         except Exception:
             if error is None:
                 raise
@@ -142,14 +146,32 @@ class Consumer(Generic[K, V]):
         """Commits what is finished (if `enable_auto_commit`), says goodbye and closes everything, in bounded time.
 
         The record or batch in hand is not finished: it will be given again. What can't be done within
-        `close_timeout_ms` is left and logged. The callbacks of `commit_async` that are left are called; the first error
-        of theirs is raised at the end. Closing again does nothing. If this is cancelled, it goes on closing, and the
-        end of the `async with` waits for it.
+        `close_timeout_ms` is left and logged. The listener's `on_revoked` is called, and the callbacks of
+        `commit_async` that are left; the first error of theirs is raised at the end. In a listener it takes what that
+        was called for as done, and closes at once. Closing again does nothing. If this is cancelled, it goes on
+        closing, and the end of the `async with` waits for it.
         """
         if self._pump.entered:
-            self._reader.closed = True
-            await self._pump.close(self.config.close_timeout_ms / 1000)
-            self._report_all()
+            await self._close(self._pump.close)
+
+    async def _close(self, how: Callable[[Callable[[], Awaitable[object]], float], Awaitable[None]]) -> None:
+        self._reader.closed = True
+        seconds = self.config.close_timeout_ms / 1000
+        deadline = trio.current_time() + seconds
+        errors: list[Exception] = []
+        if self._listening.is_caller:
+            self._listening.answer()
+
+        def script(now: float) -> Steps[None]:
+            return answering(self._engine, self._engine.close(now, seconds), now, self._listening.busy)
+
+        await how(lambda: self._listening.run(script, errors, deadline), seconds)
+        raised = self._callbacks.call_all()
+        errors += [raised] if raised is not None else []
+        for other in errors[1:]:
+            log.error("%s: closing it has met another error", self._name, exc_info=other)
+        if errors:
+            raise errors[0]
 
     def metrics(self) -> ConsumerMetrics:
         """A snapshot of what it has done and holds; also when it is closed."""
@@ -185,6 +207,55 @@ class Consumer(Generic[K, V]):
         if not max_wait >= 0:
             raise ValueError(f"a time in seconds can't be {max_wait!r}")
         return Batches(self._reader, _count(max_records, self.config.max_poll_records), max_wait)
+
+    # --------------------------------------------------------------------------------------------------------- groups
+
+    def subscribe(self, topics: Topics, listener: RebalanceListener | object | None = None) -> None:
+        """Reads these topics, as a member of the group `group_id`: whatever partitions that gives to this consumer.
+
+        `topics`: a name, several, or a compiled pattern that names have to match from their beginning on, also those of
+        topics that come later. Replaces what was subscribed to. `listener` is told of partitions that come and go, see
+        `RebalanceListener`. LocalProtocolError if partitions are assigned by hand, NoGroupError without a `group_id`.
+        """
+        check_listener(listener)
+        if self._reader.closed:  # no listener may do this when closing
+            raise ClosedError(f"{self._name} is closed")
+        self._call(lambda now: self._engine.subscribe(topics, now))
+        self._listening.listener = listener
+
+    async def unsubscribe(self) -> None:
+        """Commits what is finished (if `enable_auto_commit`), and leaves the group.
+
+        The listener's `on_revoked` is called; what that raises comes out at the end. If this is cancelled, it goes on
+        unsubscribing as soon as the program reads or closes.
+        """
+        if self._listening.is_caller:
+            raise LocalProtocolError("a listener can't unsubscribe: its end is waited for")
+        errors: list[Exception] = []
+
+        def script(now: float) -> Steps[None]:
+            return answering(self._engine, self._engine.unsubscribe(now), now, self._listening.busy)
+
+        await trio.lowlevel.checkpoint_if_cancelled()
+        await self._listening.run(script, errors)
+        if errors:
+            raise errors[0]
+
+    @property
+    def subscription(self) -> list[str]:
+        """The topics that are subscribed to; with a pattern those that match it now."""
+        return self._engine.subscription
+
+    def group_metadata(self) -> GroupMetadata:
+        """What the group knows this consumer by, for the transactions of a producer. NoGroupError without a group."""
+        return self._engine.group_metadata()
+
+    def acknowledge(self, records: Record[K, V] | Iterable[Record[K, V]]) -> None:
+        """These records are done: for `acknowledgement_mode="explicit"`, from any task, in any order.
+
+        Those of partitions that this consumer does not have any more are ignored, and counted in `metrics()`.
+        """
+        self._call(lambda now: self._engine.acknowledge(records, now))
 
     # ---------------------------------------------------------------------------------------------------- assignment
 
@@ -271,7 +342,7 @@ class Consumer(Generic[K, V]):
         try:
             await self._operate(lambda now: self._engine.commit(offsets, now))
         finally:
-            self._report()  # what was committed before it has ended by now (P9)
+            self._callbacks.call()  # what was committed before it has ended by now (P9)
 
     def commit_async(self, offsets: CommitTarget | None = None, *, on_done: OnDone | None = None) -> None:
         """The same without waiting; it is sent once and not tried again.
@@ -289,7 +360,7 @@ class Consumer(Generic[K, V]):
             elif operation.error is not None:
                 log.warning("%s: commit_async: %s", self._name, operation.error)
 
-        self._reports.append((operation, report))
+        self._callbacks.add(operation, report)
 
     def store_offsets(self, offsets: CommitTarget) -> None:
         """Notes what the next commit without arguments is to send, where `enable_auto_offset_store` is off."""
@@ -333,32 +404,6 @@ class Consumer(Generic[K, V]):
     async def topics(self) -> list[str]:
         """The names of all topics that may be seen, Kafka's internal ones left out."""
         return await self._operate(lambda now: self._engine.topics(now))
-
-    # -------------------------------------------------------------------------------------------------------- within
-
-    def _report(self) -> None:
-        """Calls the callbacks that are due, unless that is where the program calls from."""
-        if self._reporting:
-            return
-        self._reporting = True
-        try:
-            while self._reports and self._reports[0][0].done:
-                self._reports.popleft()[1]()
-        finally:
-            self._reporting = False
-
-    def _report_all(self) -> None:
-        """The same, whatever they raise; raises the first of it at the end."""
-        first: Exception | None = None
-        while self._reports and not self._reporting:
-            try:
-                self._report()
-            except Exception as error:
-                if first is not None:
-                    log.exception("%s: a callback of commit_async has failed", self._name)
-                first = first or error
-        if first is not None:
-            raise first
 
 
 def _count(max_records: int | None, default: int) -> int:

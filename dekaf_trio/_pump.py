@@ -22,15 +22,16 @@ It is the same for every engine and knows nothing about Kafka.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from math import inf
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import trio
 
+from dekaf_proto.driver import Engine, Pending
 from dekaf_proto.errors import InternalError, LocalProtocolError
-from dekaf_proto.events import Address, Connect, Disconnect, Effect, Resolve, Send
+from dekaf_proto.events import Connect, Disconnect, Effect, Resolve, Send
 from dekaf_proto.operation import Operation
 from dekaf_trio._network import Network
 
@@ -46,23 +47,6 @@ FLUSH: Final = 1.0
 GRACE: Final = 2 * FLUSH
 #: From which delay of a deadline on it is said that the program did not let others run, in seconds.
 LATE: Final = 1.0
-
-
-class Engine(Protocol):
-    """What the tasks need of an engine."""
-
-    def resolved(self, query: int, addresses: Sequence[Address], now: float) -> None: ...
-    def resolve_failed(self, query: int, error: str, now: float) -> None: ...
-    def connected(self, conn: int, now: float) -> None: ...
-    def connect_failed(self, conn: int, error: str, now: float) -> None: ...
-    def receive_data(self, conn: int, data: bytes | bytearray, now: float) -> None: ...
-    def disconnected(self, conn: int, error: str, now: float) -> None: ...
-    def handle_timeout(self, now: float) -> None: ...
-    def effects(self) -> Sequence[Effect]: ...
-    def next_deadline(self) -> float | None: ...
-    @property
-    def closed(self) -> bool: ...
-    def close(self, now: float, timeout: float | None = None) -> Operation[None]: ...
 
 
 class _Connection:
@@ -104,7 +88,8 @@ class Pump:
         self._scope: Final = trio.CancelScope(shield=True)
         self._ended: Final = trio.Event()
         self._connections: Final[dict[int, _Connection]] = {}
-        self._waiting: Final[dict[Operation[Any], trio.Event]] = {}
+        #: Who waits, and for what.
+        self._waiting: Final[dict[trio.Event, Pending]] = {}
         self._tasks: trio.Nursery | None = None
         self._lookups: trio.Nursery | None = None
         self._alarm = trio.CancelScope()
@@ -130,24 +115,22 @@ class Pump:
         nursery.start_soon(self._run, name=f"dekaf: {self._name}")
 
     @trio.lowlevel.enable_ki_protection
-    async def leave(self, seconds: float) -> None:
+    async def leave(self, closing: Callable[[], Awaitable[object]], seconds: float) -> None:
         """Closes the engine, which has `seconds` for that, whatever is cancelled; all tasks have ended then."""
         assert self._nursery is not None
         try:
             with trio.CancelScope(shield=True):
-                await self.close(seconds)
+                await self.close(closing, seconds)
         finally:
             self._scope.cancel()
             # It is told of no error: the nursery would make a group of it, while Python raises it again as it is.
             await self._nursery.__aexit__(None, None, None)
 
-    async def close(self, seconds: float) -> None:
-        """Closes the engine, which has `seconds` for that. Cancelled, it goes on closing in the background."""
+    async def close(self, closing: Callable[[], Awaitable[object]], seconds: float) -> None:
+        """Closes the engine by `closing`, which has `seconds` for that. Cancelled, it goes on in the background."""
         self._check()
         with trio.move_on_after(seconds + GRACE) as scope:
-            operation = self._engine.close(trio.current_time())
-            self._settle()
-            await self._wait(operation)
+            await closing()
             await self._ended.wait()
         if scope.cancelled_caught:
             log.error("%s did not close in %g s", self._name, seconds)
@@ -169,17 +152,21 @@ class Pump:
         await trio.lowlevel.checkpoint_if_cancelled()
         return await self.result(self.call(start))
 
-    @trio.lowlevel.enable_ki_protection
     async def result(self, operation: Operation[T]) -> T:
         """The same for one that was started before."""
+        await self.wait(operation)
+        return operation.result()
+
+    @trio.lowlevel.enable_ki_protection
+    async def wait(self, pending: Pending) -> None:
+        """Waits until that is done. If the wait is cancelled, so is what was waited for."""
         try:
-            await self._wait(operation)
+            await self._wait(pending)
         except BaseException:
             if self._crash is None:
-                operation.cancel()
+                pending.cancel()
                 self._settle()
             raise
-        return operation.result()
 
     def _check(self) -> None:
         if self._crash is not None:
@@ -194,20 +181,21 @@ class Pump:
             self._carry_out(effect, self._tasks)
         deadline = self._engine.next_deadline()
         self._alarm.deadline = -inf if self._engine.closed else inf if deadline is None else deadline
-        for operation, event in self._waiting.items():
-            if operation.done:
+        for event, pending in self._waiting.items():
+            if pending.done:
                 event.set()
 
-    async def _wait(self, operation: Operation[T]) -> None:
+    async def _wait(self, pending: Pending) -> None:
         self._check()
-        if operation.done:
+        if pending.done:
             await trio.lowlevel.cancel_shielded_checkpoint()  # it has happened: too late to be cancelled
             return
-        event = self._waiting[operation] = trio.Event()
+        event = trio.Event()
+        self._waiting[event] = pending
         try:
             await event.wait()
         finally:
-            del self._waiting[operation]
+            del self._waiting[event]
         self._check()
 
     # ------------------------------------------------------------------------------------------------------ the tasks
@@ -233,7 +221,7 @@ class Pump:
             if self._crash is None:
                 log.critical("the I/O of %s has crashed", self._name, exc_info=error)
                 self._crash = error
-            for event in self._waiting.values():
+            for event in self._waiting:
                 event.set()
             self._scope.cancel()
 

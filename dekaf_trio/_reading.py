@@ -26,10 +26,12 @@ from dekaf_proto.consumer import Consumer
 from dekaf_proto.consumer.batch import Batch
 from dekaf_proto.consumer.generic import FetchedRecords
 from dekaf_proto.consumer.handout import Bound
-from dekaf_proto.errors import ConcurrentUseError
+from dekaf_proto.driver import reading
+from dekaf_proto.errors import ConcurrentUseError, LocalProtocolError
 from dekaf_proto.events import EndOfPartition, Failed
 from dekaf_proto.operation import Operation
 from dekaf_proto.records import Record
+from dekaf_trio._listening import Listening
 from dekaf_trio._pump import Pump
 
 K = TypeVar("K", covariant=True)
@@ -44,11 +46,12 @@ LARGEST_SLICE: Final = 256
 class Reader(Generic[K, V]):
     """The reading of one consumer. `report` is called when the program comes by."""
 
-    def __init__(self, engine: Consumer[K, V], pump: Pump, report: Callable[[], None]) -> None:
+    def __init__(self, engine: Consumer[K, V], pump: Pump, listening: Listening, report: Callable[[], object]) -> None:
         #: Whether the program has begun to close the consumer: iterations end.
         self.closed = False
         self._engine: Final = engine
         self._pump: Final = pump
+        self._listening: Final = listening
         self._report: Final = report
         #: What the program reads, and up to where.
         self._run: FetchedRecords[K, V] | None = None
@@ -108,20 +111,16 @@ class Reader(Generic[K, V]):
     async def _ask(self, bound: Bound | None, linger: float = 0.0, records: int = 1) -> bool:
         """Gets the next run, which is in `_run` then. False at the end of `bound`."""
         self._run = None
-        if linger:  # nothing is taken before all waits are over
-            await self._pump.operate(lambda now: self._engine.wait(now, None, bound))
-            await self._pump.operate(lambda now: self._engine.wait(now, linger, bound, records=records))
-        while True:
-            output = self._pump.call(lambda now: self._engine.poll(now, bound))
-            if isinstance(output, FetchedRecords):
-                self._run, self._bound = output, bound
-                return True
-            elif isinstance(output, Failed):
-                raise output.error.with_traceback(None)
-            elif isinstance(output, EndOfPartition):
-                return False
-            await self._pump.operate(lambda now: self._engine.wait(now, None, bound))
-            self._report()
+        engine, busy = self._engine, self._listening.busy
+        output = await self._listening.run(
+            lambda now: reading(engine, now, bound, None, linger, records, busy), waited=self._report
+        )
+        if isinstance(output, Failed):
+            raise output.error.with_traceback(None)
+        if isinstance(output, EndOfPartition):
+            return False
+        self._run, self._bound = output, bound
+        return True
 
     async def _pause(self) -> None:
         """A checkpoint. The program has asked for more by now: what it has in hand is done."""
@@ -132,7 +131,9 @@ class Reader(Generic[K, V]):
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """Keeps other tasks from reading."""
+        """Keeps other tasks from reading, and listeners."""
+        if self._listening.is_caller:
+            raise LocalProtocolError("a listener can't read records: the group waits for its end")
         key, task = object(), trio.lowlevel.current_task()
         holder = next(iter(self._readings.values()), task)
         if holder is not task:

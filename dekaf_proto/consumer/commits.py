@@ -125,9 +125,11 @@ class Commits:
         due = self.finished()
         if self._client.config.delivery == "at_most_once":
             for tp, partition in self._partitions.items():
-                offset = partition.position
-                if offset is not None and partition.permitted > offset:
-                    due[tp] = OffsetAndMetadata(offset, "", partition.epoch_below(offset))
+                position, confirmed = partition.position, partition.confirmed
+                if position is not None and confirmed is not None and partition.tenure.live:
+                    offset = max(position, partition.floor)  # a commit that the program asked for stands
+                    if confirmed > offset:
+                        due[tp] = OffsetAndMetadata(offset, "", partition.epoch_below(offset))
         return due
 
     def positions(self) -> dict[TopicPartition, OffsetAndMetadata]:

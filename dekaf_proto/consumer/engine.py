@@ -563,24 +563,30 @@ class Consumer(Generic[K, V]):
 
         Asking finishes what was handed out before, unless the application wants `more` of the same batch. Then None
         stands for an error or an event too, which the next batch begins with. What a rebalance brings is to be answered
-        by `event_done` before the next poll. While the consumer is closing there is nothing else.
+        by `event_done` before the next poll. While the consumer is closing or unsubscribes there is nothing else, and
+        what is in hand is not finished by asking.
         """
         subscription = self._subscription
-        closing = self._closing is not None
+        ending = self._is_ending
         self._begin(now, answers=True)
-        if not more:
+        if not more and not ending:
             self._handout.finish()
         output: object
         if more and (self._handout.has_failure or subscription.has_event):
             output = None
         else:
             output = subscription.next_event()
-            if output is None and not closing:
+            if output is None and not ending:
                 output = self._handout.next(bound)
                 self._polled(isinstance(output, Failed))
         self._ask(output is None and not more)
         self._advance(now)
         return cast("FetchedRecords[K, V] | Failed | EndOfPartition | Rebalance | None", output)
+
+    @property
+    def _is_ending(self) -> bool:
+        """Whether `close` or `unsubscribe` is under way."""
+        return self._closing is not None or (self._leaving is not None and not self._leaving.done)
 
     def _polled(self, failed: bool) -> None:
         self._subscription.made_progress()
@@ -609,7 +615,7 @@ class Consumer(Generic[K, V]):
         def ready() -> bool:
             if subscription.has_event or over():
                 return True
-            if self._closing is not None:
+            if self._is_ending:
                 return False
             return handout.has_next(bound) if records <= 1 else handout.has_enough(records, bound)
 

@@ -98,6 +98,11 @@ def waits(consumer: Consumer[Any, Any]) -> bool:
     return any(call.operation is not None and call.interruptible for call in list(consumer._pump._calls))
 
 
+def callbacks_due(consumer: Consumer[Any, Any]) -> int:
+    """How many callbacks of `commit_async` the next call is going to call."""
+    return sum(pending.done for pending, _ in list(consumer._callbacks._waiting))
+
+
 def in_thread(function: Callable[[], object]) -> Callable[[], None]:
     """Runs a function in a thread of its own; what it returns joins it, and raises what it raised."""
     errors: list[BaseException] = []

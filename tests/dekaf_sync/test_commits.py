@@ -18,7 +18,7 @@ from dekaf_proto.errors import (
 )
 from dekaf_proto.messages import ApiKey
 from dekaf_sync import Batch, Consumer, OffsetAndMetadata, Record, TopicPartition, TopicPartitionOffset
-from tests.dekaf_sync.helpers import PATIENCE, T0, T1, Kafka, read, until, values
+from tests.dekaf_sync.helpers import PATIENCE, T0, T1, Kafka, callbacks_due, read, until, values
 
 AnyConsumer = Consumer[Any, Any]
 Offsets = Mapping[TopicPartition, OffsetAndMetadata]
@@ -152,7 +152,7 @@ def test_callbacks_come_in_order_and_in_a_later_call(kafka: Kafka) -> None:
     with kafka.consumer(T0, group_id="g") as consumer:
         for offset in range(5):
             consumer.commit_async({T0: offset}, on_done=calls.named(offset))
-        until(lambda: kafka.committed(T0) == 4 and len(consumer._reports) >= 1 and not consumer._pump._calls)
+        until(lambda: kafka.committed(T0) == 4 and callbacks_due(consumer) >= 1 and not consumer._pump._calls)
         assert consumer.assignment == [T0]
         before = list(calls.names)  # by the calls of commit_async themselves; nothing was called by what only reads
         assert before == list(range(len(before)))
@@ -170,7 +170,7 @@ def test_callbacks_come_by_during_a_for(kafka: Kafka) -> None:
         for record in consumer:
             if record.offset == 10:
                 consumer.commit_async(on_done=calls.named("ten"))
-                until(lambda: len(consumer._reports) == 1)
+                until(lambda: callbacks_due(consumer) == 1)
                 assert calls.made == []
             elif record.offset == 11:
                 assert [(name, error) for name, _, error in calls.made] == [("ten", None)]
@@ -199,7 +199,7 @@ def test_it_is_not_tried_again_and_the_error_is_told(kafka: Kafka) -> None:
         error = ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
         kafka.fault(api=ApiKey.OFFSET_COMMIT, error=error)
         consumer.commit_async({T0: 1}, on_done=calls.named("failed"))
-        until(lambda: consumer._reports)
+        until(lambda: callbacks_due(consumer))
         consumer.pause()
         [(_, offsets, found)] = calls.made
         assert offsets == {T0: OffsetAndMetadata(1)}
@@ -245,7 +245,7 @@ def test_what_a_callback_raises_comes_out_of_the_call(kafka: Kafka) -> None:
     with kafka.consumer(T0, group_id="g") as consumer:
         consumer.commit_async({T0: 1}, on_done=calls.named("one", ZeroDivisionError()))
         consumer.commit_async({T0: 2}, on_done=calls.named("two"))
-        until(lambda: kafka.committed(T0) == 2 and len(consumer._reports) == 2)
+        until(lambda: kafka.committed(T0) == 2 and callbacks_due(consumer) == 2)
         with pytest.raises(ZeroDivisionError):
             consumer.seek(T0, 7)
         assert (calls.names, consumer.position(T0) != 7) == (["one"], True)  # the call itself was not made
@@ -266,7 +266,7 @@ def test_a_callback_may_call_the_consumer(kafka: Kafka) -> None:
             calls.named("outer")(offsets, error)
 
         consumer.commit_async({T0: 1}, on_done=on_done)
-        until(lambda: consumer._reports)
+        until(lambda: callbacks_due(consumer))
         consumer.pause([])
         assert calls.names == ["outer", "inner"]
 

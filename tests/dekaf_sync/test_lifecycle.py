@@ -66,7 +66,7 @@ def test_the_constructor_only_checks() -> None:
 @pytest.mark.parametrize(
     "arguments, options, text",
     [
-        (["orders"], {}, "topics: not yet supported, use assign"),
+        (["orders"], {}, "group_id: must be given with topics; without a group, use assign"),
         ([], {"bootstrap_server": "x"}, "unknown option, did you mean bootstrap_servers"),
         ([], {"security_protocol": "SSL"}, "not yet supported"),
         ([], {"sasl_mechanism": "PLAIN"}, "not yet supported"),

@@ -338,7 +338,7 @@ def refused(consumer: Consumer[Any, Any]) -> None:
         lambda: consumer.assignment,
         consumer.close,
     ):
-        with pytest.raises(ConcurrentUseError, match=r"in use by another thread; only wakeup\(\) and metrics\(\)"):
+        with pytest.raises(ConcurrentUseError, match=r"in use by another thread; acknowledge\(\), wakeup\(\)"):
             call()
     assert consumer.metrics().assigned_partitions == 1
 

@@ -315,7 +315,7 @@ def test_an_engine_that_does_not_close_is_left(
         async with kafka.consumer(close_timeout_ms=1000) as consumer:
             consumer.assign([T0])
             await trio.sleep(1)
-            monkeypatch.setattr(consumer._engine, "close", lambda now: Operation("close"))
+            monkeypatch.setattr(consumer._engine, "close", lambda now, timeout: Operation("close"))
         assert trio.current_time() < 5
         assert "did not close in 1 s" in caplog.text
 

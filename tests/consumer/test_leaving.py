@@ -1,0 +1,37 @@
+"""`close` and `unsubscribe` of a member: what is in hand stays unfinished, and nothing more is handed out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from dekaf_proto.events import PartitionsRevoked, Rebalance
+from dekaf_proto.operation import Operation
+from tests.consumer.helpers import Setup
+
+WAYS: dict[str, Callable[[Setup], Operation[None]]] = {
+    "close": lambda setup: setup.consumer.close(setup.now),
+    "unsubscribe": lambda setup: setup.consumer.unsubscribe(setup.now),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_in_hand_is_not_finished_by_leaving(way: str) -> None:
+    setup = Setup({"t": 1}, group_id="g")
+    setup.append("a", "b", "c")
+    setup.consumer.subscribe("t", setup.now)
+    assert setup.values(2) == ["a", "b"]  # and b is in hand
+    leaving = WAYS[way](setup)
+    events: list[object] = []
+    while not leaving.done:
+        assert setup.now < 1060
+        event = setup.consumer.poll(setup.now)
+        if isinstance(event, Rebalance):
+            events.append(type(event))
+            setup.consumer.event_done(event, setup.now)
+        else:
+            assert event is None, "nothing but events"
+        setup.run_for(0.01)
+    assert events == [PartitionsRevoked]
+    assert {tp.partition: found.offset for tp, found in setup.broker.committed("g").items()} == {0: 1}
