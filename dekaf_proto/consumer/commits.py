@@ -390,16 +390,18 @@ class Commits:
             request.group_instance_id = member.group_instance_id
         response: OffsetCommitResponse = yield Call(coordinator, request, max_version)
         names = {topic.topic_id: topic.name for topic in topics.values() if topic.topic_id}
-        # No answer is no confirmation.
-        errors = {tp: broker_error(ErrorCode.UNKNOWN_SERVER_ERROR, "the answer does not name it") for tp in offsets}
+        missing = dict.fromkeys(offsets)
+        errors = {}
         for answered in response.topics:
             name = answered.name or names.get(answered.topic_id, "")
             for partition in answered.partitions:
                 tp = TopicPartition(name, partition.partition_index)
-                if partition.error_code == ErrorCode.NONE:
-                    errors.pop(tp, None)
-                elif tp in errors:
-                    errors[tp] = self._judge(group_id, partition.error_code, tp, member)
+                if tp in missing:
+                    del missing[tp]
+                    if partition.error_code != ErrorCode.NONE:
+                        errors[tp] = self._judge(group_id, partition.error_code, tp, member)
+        for tp in missing:  # no answer is no confirmation
+            errors[tp] = broker_error(ErrorCode.UNKNOWN_SERVER_ERROR, "the answer does not name it")
         return errors
 
     def _judge(self, group_id: str, number: int, tp: TopicPartition, member: GroupMetadata | None) -> BrokerError:

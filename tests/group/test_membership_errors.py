@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -374,7 +375,7 @@ def test_a_late_answer_to_a_heartbeat_of_the_generation_before() -> None:  # les
     group.settle()
     assert one.log == ["revoked t-0 t-1", "assigned t-0 t-1"]
     times = [received.now for received in group.received(HeartbeatRequest)][-4:]
-    assert min(b - a for a, b in zip(times, times[1:], strict=False)) > 0.09  # one row of heartbeats, not two
+    assert min(b - a for a, b in itertools.pairwise(times)) > 0.09  # one row of heartbeats, not two
 
 
 @pytest.mark.parametrize("code", [E.ILLEGAL_GENERATION, E.UNKNOWN_MEMBER_ID])
@@ -562,8 +563,8 @@ def test_a_commit_says_that_there_is_a_rebalance() -> None:  # 7.3: 27
 def test_a_commit_before_the_first_join() -> None:  # P10, lesson 7
     group = Group()
     one = group.add()
+    one.subscribe("t")
     with pytest.raises(CommitFailedError, match="not assigned"):
-        one.subscribe("t")
         group.result(one.consumer.commit({T0: 1}, group.now))
     group.settle()
     assert group.broker.committed("g") == {}
