@@ -337,8 +337,8 @@ class Subscription:
         for partition in self._partitions.values():
             partition.withheld = True
         self._handout.stop()
-        # In the middle of a sync nothing can be committed, but that is soon over. Who has kept partitions over a join waits
-        # for that too: the group may be in the next generation already, in which only its members can commit.
+        # In the middle of a sync nothing can be committed, but that is soon over. Who has kept partitions over a join
+        # waits for that too: the group may have begun the next generation, and would take nothing under the old one.
         now = self._client.now
 
         def can_commit() -> bool:
