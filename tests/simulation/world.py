@@ -207,6 +207,7 @@ class World:
         members = self.broker.group("g").members
         if members and any(member.instance_id is not None for member in members):
             self.note("a rebalance, for the sake of static members")
+            self.plan.calm = False
             self.broker.expire_member("g", self.random.choice(members).member_id, self.network.now)
 
     def has_ended(self, member: Member) -> None:
