@@ -16,6 +16,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -78,11 +79,14 @@ def fill(bootstrap: str, topic: Topic) -> None:
     if topic.per_batch is not None:
         options |= {"batch.num.messages": topic.per_batch, "max.in.flight.requests.per.connection": 50}
     producer = Producer(options)
-    value = (b"order 12345, table 7, two teas, please; " * 26)[: topic.size]
+    # As different as orders are, so that a codec leaves half of them, and not next to nothing.
+    random = Random(1)
+    words = [b"%x" % random.getrandbits(24) for _ in range(3000)] + [b"order", b"table", b"tea", b"please"] * 500
+    values = [b" ".join(random.choices(words, k=topic.size // 3))[: topic.size] for _ in range(5000)]
     for i in range(topic.records):
         while True:
             try:
-                producer.produce(topic.name, value, partition=i % topic.partitions)
+                producer.produce(topic.name, values[i % len(values)], partition=i % topic.partitions)
                 break
             except BufferError:
                 producer.poll(0.1)

@@ -76,6 +76,8 @@ class Metadata:
         self._wanted: dict[str, None] = {}
         #: Whether all topics are wanted, for a pattern to be matched against.
         self._all = False
+        #: Whether an answer has named all.
+        self.knows_all = False
         #: Topics that somebody asked about once, and until when they are kept fresh.
         self._visitors: dict[str, float] = {}
         self._refresh = True
@@ -106,6 +108,7 @@ class Metadata:
         if all_topics and not self._all:
             self._refresh = self._urgent = True
         self._all = all_topics
+        self.knows_all &= all_topics
         if any(topic not in self._wanted for topic in wanted):
             self._refresh = self._urgent = True
         self._wanted = wanted
@@ -216,6 +219,7 @@ class Metadata:
         self._take(response, asked.version)
         if topics is None:
             self._client.cluster.forget_others(response)
+            self.knows_all = self._all
 
     def _take(self, response: MetadataResponse, version: int) -> None:
         """Takes a response into the cluster; raises if it can't be used."""

@@ -125,9 +125,11 @@ class Commits:
         due = self.finished()
         if self._client.config.delivery == "at_most_once":
             for tp, partition in self._partitions.items():
-                offset = partition.position
-                if offset is not None and partition.permitted > offset:
-                    due[tp] = OffsetAndMetadata(offset, "", partition.epoch_below(offset))
+                position, confirmed = partition.position, partition.confirmed
+                if position is not None and confirmed is not None and partition.tenure.live:
+                    offset = max(position, partition.floor)  # a commit that the program asked for stands
+                    if confirmed > offset:
+                        due[tp] = OffsetAndMetadata(offset, "", partition.epoch_below(offset))
         return due
 
     def positions(self) -> dict[TopicPartition, OffsetAndMetadata]:
@@ -377,16 +379,18 @@ class Commits:
             request.group_instance_id = member.group_instance_id
         response: OffsetCommitResponse = yield Call(coordinator, request, max_version)
         names = {topic.topic_id: topic.name for topic in topics.values() if topic.topic_id}
-        # No answer is no confirmation.
-        errors = {tp: broker_error(ErrorCode.UNKNOWN_SERVER_ERROR, "the answer does not name it") for tp in offsets}
+        missing = dict.fromkeys(offsets)
+        errors = {}
         for answered in response.topics:
             name = answered.name or names.get(answered.topic_id, "")
             for partition in answered.partitions:
                 tp = TopicPartition(name, partition.partition_index)
-                if partition.error_code == ErrorCode.NONE:
-                    errors.pop(tp, None)
-                elif tp in errors:
-                    errors[tp] = self._judge(group_id, partition.error_code, tp, member)
+                if tp in missing:
+                    del missing[tp]
+                    if partition.error_code != ErrorCode.NONE:
+                        errors[tp] = self._judge(group_id, partition.error_code, tp, member)
+        for tp in missing:  # no answer is no confirmation
+            errors[tp] = broker_error(ErrorCode.UNKNOWN_SERVER_ERROR, "the answer does not name it")
         return errors
 
     def _judge(self, group_id: str, number: int, tp: TopicPartition, member: GroupMetadata | None) -> BrokerError:

@@ -78,6 +78,8 @@ class Subscription:
         #: What the program is to be told, in order, and what it has been told and has not answered.
         self._events: list[Rebalance] = []
         self._handed: Rebalance | None = None
+        #: What the program has been told that it is to give up, as long as it still has it.
+        self._going: list[TopicPartition] = []
         #: When the program has last done something, and how far it was then.
         self._active_at = 0.0
         self._progress: object = None
@@ -98,6 +100,7 @@ class Subscription:
     def subscribe(self, given: list[str] | re.Pattern[str]) -> None:
         """Subscribes, or changes what is subscribed to."""
         assert self.membership is not None  # the engine has refused it otherwise
+        before = self._topics
         if isinstance(given, re.Pattern):
             self._pattern, self._topics, self._matched_version = given, self._topics or [], -1
             self.match()
@@ -105,7 +108,7 @@ class Subscription:
             self._pattern, self._topics = None, given
         self._active_at = self._client.now
         self._want()
-        if self.membership.is_active:
+        if self._topics != before:
             self.membership.rejoin("the program has subscribed to other topics")
         self.membership.start()
 
@@ -151,6 +154,9 @@ class Subscription:
         if not self._events:
             return None
         self._handed = self._events[0]
+        if isinstance(self._handed, PartitionsRevoked):
+            self._going += self._handed.partitions
+        self.made_progress()
         return self._handed
 
     def event_done(self, event: object) -> None:
@@ -160,9 +166,13 @@ class Subscription:
         self._handed = None
         if event in self._events:  # else nobody waits for it any more
             self._events.remove(event)
-        if isinstance(event, PartitionsLost):
-            self._remove([tp for tp in event.partitions if tp in self._partitions])
+            if isinstance(event, PartitionsLost):
+                self._remove(event.partitions)
         self.made_progress()
+
+    def _is_heard(self) -> bool:
+        """Whether the program has answered everything; that it got nothing need not be answered."""
+        return not any(event.partitions for event in self._events)
 
     def _tell(self, event: Rebalance, until: float | None = None) -> Flow[None]:
         """Has the program answer an event, unless a loss overtakes it."""
@@ -199,7 +209,13 @@ class Subscription:
 
     def topics(self) -> list[str]:
         """What is subscribed to, by name and in order."""
+        self.match()
         return list(self._topics or ())
+
+    @property
+    def by_pattern(self) -> bool:
+        """Whether topics have to match a pattern."""
+        return self._pattern is not None
 
     def owned(self) -> list[TopicPartition]:
         """What the consumer has and may keep."""
@@ -216,16 +232,18 @@ class Subscription:
 
     def prepare(self, eager: bool, deadline: float) -> Flow[None]:
         """What is given up before a join (G22, G23)."""
-        yield Wait(lambda: not any(event.partitions for event in self._events))
+        yield Wait(self._is_heard)
         topics = self.topics()
         tps = [tp for tp in self.owned() if eager or tp.topic not in topics]
         if tps:
             yield from self.revoke(tps, deadline, "the group has rebalanced")
+            yield Wait(self._is_heard)  # it may have been lost instead
 
     def apply(self, assigned: Sequence[TopicPartition], eager: bool, deadline: float) -> Flow[bool]:
         """What the group has given (G22, G23)."""
-        owned = self.owned()
-        gone = [tp for tp in owned if tp not in assigned]
+        yield Wait(self._is_heard)  # what was lost may be among it
+        kept = set(assigned)
+        gone = [tp for tp in self.owned() if tp not in kept]
         if gone:
             yield from self.revoke(gone, deadline, "the group has given it to another member")
         assert self.membership is not None
@@ -250,16 +268,17 @@ class Subscription:
         for tp in tps:
             self._partitions[tp].withheld = True
         yield from self._tell(PartitionsRevoked(tuple(tps)))
-        yield from self.settle(list(tps), deadline)
-        self._let_go(tps, cause)
+        if self._going:  # else they were lost before the program was told
+            yield from self.settle(self._going, deadline)
+            self._let_go(self._going, cause)
 
     def _let_go(self, tps: Sequence[TopicPartition], cause: str) -> None:
-        """The partitions go, but for those that the program is still to hear of as lost."""
+        """The partitions go."""
         when = self._client.now + self._client.unix_offset
-        lost = [tp for event in self._events if isinstance(event, PartitionsLost) for tp in event.partitions]
         for tp in tps:
             self._partitions[tp].tenure.end(cause, when)
-        self._remove([tp for tp in tps if tp not in lost])
+        self._remove(tps)
+        self._going = []
 
     def settle(self, tps: list[TopicPartition], deadline: float) -> Flow[None]:
         """Waits for acknowledgements, for a while, and commits what is finished; what fails of that is logged."""
@@ -284,7 +303,7 @@ class Subscription:
     def lose(self, cause: str) -> None:
         """Everything may be somebody else's: nothing more is handed out, and nothing can be committed (G24)."""
         when = self._client.now + self._client.unix_offset
-        told = self._handed
+        untold = self._untold()
         known = []
         for tp, partition in list(self._partitions.items()):
             if not partition.tenure.live:
@@ -293,31 +312,43 @@ class Subscription:
             partition.withheld = True
             if partition.position is not None:
                 partition.forget_buffered()
-            if any(isinstance(e, PartitionsAssigned) and e is not told and tp in e.partitions for e in self._events):
-                self._remove([tp])  # the program has never heard of it
-            elif not (isinstance(told, PartitionsRevoked) and tp in told.partitions):  # else it is just letting it go
+            if tp in untold:
+                self._remove([tp])
+            elif tp not in self._going:
                 known.append(tp)
-        self._events = [event for event in self._events if event is told or isinstance(event, PartitionsLost)]
+        self._forget_events()
         if known:
             self._events.append(PartitionsLost(tuple(known), cause))
         self._handout.stop()
+
+    def _untold(self) -> set[TopicPartition]:
+        """What it was given, and has never heard of."""
+        waiting = [e for e in self._events if isinstance(e, PartitionsAssigned) and e is not self._handed]
+        return {tp for event in waiting for tp in event.partitions}
+
+    def _forget_events(self) -> None:
+        """What the program has not been told yet has become pointless, but for losses."""
+        self._events = [e for e in self._events if e is self._handed or isinstance(e, PartitionsLost)]
 
     def end(self, deadline: float, reason: str) -> Flow[None]:
         """Gives everything back and leaves the group: for `unsubscribe` and `close`."""
         membership = self.membership
         assert membership is not None
+        for partition in self._partitions.values():
+            partition.withheld = True
+        self._handout.stop()
         # In the middle of a sync nothing can be committed, but that is soon over.
         now = self._client.now
         yield Wait(lambda: membership.state is not MemberState.SYNCING, now + (deadline - now) / 2)
         membership.stop()
-        self._events = [e for e in self._events if e is self._handed or isinstance(e, PartitionsLost)]
+        self._remove(sorted(self._untold()))
+        self._forget_events()
         yield Wait(lambda: not self._events, deadline)
-        tps = self.owned()
+        tps = [tp for tp in self.owned() if tp not in self._going]
         if tps:
-            for tp in tps:
-                self._partitions[tp].withheld = True
             yield from self._tell(PartitionsRevoked(tuple(tps)), deadline)
-            self._events.clear()  # from here on nobody asks
-            yield from self.settle(tps, deadline)
+            yield Wait(lambda: not self._events, deadline)  # they may have got lost meanwhile
+        self._events.clear()  # from here on nobody asks
+        yield from self.settle(self.owned(), deadline)
         self._let_go(list(self._partitions), reason)
         yield from membership.leave(reason, max(0.0, deadline - self._client.now))

@@ -112,6 +112,10 @@ class Host(Protocol):
     def topics(self) -> list[str]:
         """What it is subscribed to."""
 
+    @property
+    def by_pattern(self) -> bool:
+        """Whether it takes all topics to be known to know those."""
+
     def owned(self) -> list[TopicPartition]:
         """What it has."""
 
@@ -218,7 +222,7 @@ class Classic:
 
     def rejoin(self, cause: str) -> None:
         """A rebalance is due."""
-        if self._due is None:
+        if self._due is None and self.is_active:
             log.info("group %s: rejoining, %s", self._group_id, cause)
             self._due = cause
 
@@ -233,24 +237,21 @@ class Classic:
 
     def look_at_metadata(self) -> None:
         """Rejoins if what is subscribed to is not what it was, or, as the leader, if its partitions are (G17)."""
-        if self._cluster_version == self._client.cluster.version or not self.is_active:
-            return
+        if self._cluster_version == self._client.cluster.version or self.state is not MemberState.STABLE:
+            return  # what comes in the middle of a rebalance is looked at when that is over
         self._cluster_version = self._client.cluster.version
-        if self.state is not MemberState.STABLE:
-            return
         if self._host.topics() != self._joined_topics:
             self.rejoin("its topics are others than when it joined")
         elif self.group_topics and self._seen != self._look(self.group_topics):
             self.rejoin("the partitions of the group's topics have changed")
 
     def stop(self) -> None:
-        """Ends all attempts at once; the coordinator is not told. Not for flows of the membership's own."""
-        if self.state is MemberState.JOINING:
+        """Ends all attempts at once; until it leaves, it stays a member. Not for flows of the membership's own."""
+        if self.is_joining:
             self._metadata.coordinator_lost(self._group_id, "a join is given up")  # nothing may wait behind it
         if self._life is not None:
             self._life.cancel()
             self._life = None
-        self._heart = None
         self._due = None
         self.group_topics = []
 
@@ -260,16 +261,19 @@ class Classic:
         self._reset(reason, keep_id=False)
         if not member_id or self._client.config.group_instance_id is not None:
             return
-        try:
-            coordinator = yield from self._metadata.coordinator(self._group_id)
-            response: LeaveGroupResponse = yield Call(
-                coordinator, self._leave_request(member_id, reason), None, timeout
-            )
-            for code in (response.error_code, *(member.error_code for member in response.members)):
-                if code != ErrorCode.NONE:
-                    log.info("group %s: leaving: %s", self._group_id, ErrorCode.of(code).name)
-        except KafkaError as error:
-            log.info("group %s: leaving: %s", self._group_id, error)
+        # After a session nobody remembers it any more.
+        seconds = self._client.config.session_timeout_ms / 1000 if timeout is None else timeout
+        goodbye = self._client.runner.start("leaving the group", self._say_goodbye(member_id, reason), seconds)
+        yield Wait(lambda: goodbye.done)
+        if goodbye.error is not None:
+            log.info("group %s: leaving: %s", self._group_id, goodbye.error)
+
+    def _say_goodbye(self, member_id: str, reason: str) -> Flow[None]:
+        coordinator = yield from self._metadata.coordinator(self._group_id)
+        response: LeaveGroupResponse = yield Call(coordinator, self._leave_request(member_id, reason))
+        for code in (response.error_code, *(member.error_code for member in response.members)):
+            if code != ErrorCode.NONE:
+                log.info("group %s: leaving: %s", self._group_id, ErrorCode.of(code).name)
 
     def _leave_request(self, member_id: str, reason: str) -> ByVersion[LeaveGroupResponse]:
         def build(version: int) -> LeaveGroupRequest:
@@ -284,7 +288,7 @@ class Classic:
 
     def generation_refused(self, code: ErrorCode, sent: GroupMetadata) -> bool:
         """A request under `sent` was answered with 22, 25 or 82; whether that still concerns us (G18)."""
-        if sent != self.identity or not self.is_active:
+        if sent != self.identity:
             return False
         if code is ErrorCode.FENCED_INSTANCE_ID:
             self._fail(self._fenced())
@@ -311,10 +315,13 @@ class Classic:
         self._move(MemberInput.OUT)
 
     def _fail(self, error: Exception) -> None:
-        """Nothing that waiting mends: the program must know, and act."""
+        """Nothing that waiting mends: the program must know, and act. The next attempt is made under the old name, so
+        that the group does not wait for a ghost; unless somebody else has taken it."""
         log.error("group %s: %s", self._group_id, error)
-        self._reset(str(error), keep_id=False)
+        self._reset(str(error), keep_id=not isinstance(error, FencedInstanceIdError))
         self._host.lose(str(error))
+        if not self.is_active:
+            return  # it is about to leave anyway
         self._due = "the program has tried again"
         self._stalled = True
         self._fatal = error if isinstance(error, FencedInstanceIdError) else None
@@ -357,6 +364,10 @@ class Classic:
     def _may_join(self) -> bool:
         return self._due is not None and not self._stalled
 
+    def _knows_topics(self) -> bool:
+        """Whether it can say what it is subscribed to: else there would be a second rebalance soon."""
+        return self._metadata.knows_all or not self._host.by_pattern
+
     def _rest(self, error: KafkaError) -> None:
         """There is another attempt after a back-off."""
         self._failures += 1
@@ -370,6 +381,7 @@ class Classic:
         assert cause is not None
         if not self.is_joining:
             yield from self._metadata.coordinator(self._group_id)  # before anything is given up for it
+            yield Wait(self._knows_topics)
             yield from self._host.prepare(self.eager, began + self._client.config.max_poll_interval_ms / 1000)
             if not self._may_join():
                 return
@@ -379,25 +391,31 @@ class Classic:
         joined = yield from self._join(coordinator, cause)
         if joined is None:
             return
-        assignment = yield from self._sync(coordinator, joined)
+        assignment = yield from self._sync(coordinator, joined, cause)
         if assignment is None:
             return
-        self._failures = 0
-        self._client.warn.settled("group")
         self.rebalances += 1
         self.last_cause = cause
         self.last_seconds = self._client.now - began
-        if self._strangers(assignment):  # G15: meanwhile the program has subscribed to something else
-            self._due = "it was assigned what it is not subscribed to"
+        strangers = self._strangers(assignment)
+        if strangers:  # G15: meanwhile the program has subscribed to something else
+            self._again("it was assigned what it is not subscribed to")
+        if any(topic not in self._joined_topics for topic in strangers):  # or the leader is mistaken: not at once again
+            self._rest(AssignorError(str(joined.protocol_name), f"it is not subscribed to {', '.join(strangers)}"))
+        else:
+            self._failures = 0
+            self._client.warn.settled("group")
+        if strangers:
             return
         self._last = (assignment, self.generation)
         deadline = self._client.now + self._client.config.max_poll_interval_ms / 1000
         if (yield from self._host.apply(assignment, self.eager, deadline)):
             self.rejoin("it has given up partitions that others are to get")
 
-    def _strangers(self, assignment: Sequence[TopicPartition]) -> bool:
+    def _strangers(self, assignment: Sequence[TopicPartition]) -> list[str]:
+        """The topics of what it was assigned that it is not subscribed to."""
         topics = self._host.topics()
-        return any(tp.topic not in topics for tp in assignment)
+        return sorted({tp.topic for tp in assignment}.difference(topics))
 
     # -------------------------------------------------------------------------------------------------------- joining
 
@@ -414,9 +432,12 @@ class Classic:
             self._again(cause)
             raise
         code = ErrorCode.of(response.error_code)
-        if code is ErrorCode.NONE:
+        if code is ErrorCode.NONE and self.state is MemberState.JOINING:
             return self._joined(response, cause)
         self._again(cause)
+        if code is ErrorCode.NONE:  # it was put out meanwhile: in again, as whom the group knows now
+            self.member_id = response.member_id
+            return None
         if code is ErrorCode.MEMBER_ID_REQUIRED:  # G10: at once, and under the name that was given
             self.member_id = response.member_id
         elif code is ErrorCode.UNKNOWN_MEMBER_ID:
@@ -424,18 +445,18 @@ class Classic:
                 self._lose(f"the coordinator does not know it ({code.name})", keep_id=False)
         elif code is ErrorCode.FENCED_INSTANCE_ID:
             raise self._fenced()
+        elif code is ErrorCode.REBALANCE_IN_PROGRESS:
+            self._rest(broker_error(code, f"joining group {self._group_id}"))
         else:
-            self._judge(code, "joining", retried=(ErrorCode.REBALANCE_IN_PROGRESS,))
+            self._judge(code, "joining")
         return None
 
     def _again(self, cause: str) -> None:
         if self._due is None:
             self._due = cause
 
-    def _judge(self, code: ErrorCode, doing: str, retried: Sequence[ErrorCode] = ()) -> None:
+    def _judge(self, code: ErrorCode, doing: str) -> None:
         """What every answer may hold: raises, retriable or not."""
-        if code in retried:
-            return
         if code.invalidates == "coordinator":
             self._coordinator_lost(code)
         if code is ErrorCode.GROUP_AUTHORIZATION_FAILED:
@@ -449,9 +470,13 @@ class Classic:
         topics = tuple(self._joined_topics)
         protocols = []
         for name, assignor in self._assignors.items():
-            user_data = assignor.user_data(topics, tuple(last), generation)
-            subscription = Subscription(topics, user_data, owned, generation, config.client_rack or None)
-            protocols.append(JoinGroupRequestProtocol(name=name, metadata=encode_subscription(subscription)))
+            try:
+                user_data = assignor.user_data(topics, tuple(last), generation)
+                subscription = Subscription(topics, user_data, owned, generation, config.client_rack or None)
+                metadata = encode_subscription(subscription)
+            except Exception as error:
+                raise AssignorError(name, f"{type(error).__name__} from user_data: {error}") from error
+            protocols.append(JoinGroupRequestProtocol(name=name, metadata=metadata))
 
         def build(version: int) -> JoinGroupRequest:
             return JoinGroupRequest(
@@ -481,9 +506,8 @@ class Classic:
 
     # -------------------------------------------------------------------------------------------------------- syncing
 
-    def _sync(self, coordinator: NodeKey, joined: JoinGroupResponse) -> Flow[list[TopicPartition] | None]:
+    def _sync(self, coordinator: NodeKey, joined: JoinGroupResponse, cause: str) -> Flow[list[TopicPartition] | None]:
         sent = self.identity
-        cause = self.last_cause or "the group has rebalanced"
         assignments: list[SyncGroupRequestAssignment] = []
         self.group_topics = []
         if joined.leader == joined.member_id:
@@ -523,8 +547,8 @@ class Classic:
             )
         elif code is ErrorCode.FENCED_INSTANCE_ID:
             raise self._fenced()
-        else:
-            self._judge(code, "joining", retried=(ErrorCode.REBALANCE_IN_PROGRESS,))
+        elif code is not ErrorCode.REBALANCE_IN_PROGRESS:
+            self._judge(code, "joining")
         return None
 
     def _synced(self, response: SyncGroupResponse) -> list[TopicPartition]:
@@ -562,9 +586,10 @@ class Classic:
         return _checked(self._assignors[joined.protocol_name], topics, members)
 
     def _look(self, topics: Sequence[str]) -> object:
-        """What the leader goes by: how many partitions topics have, and in which racks."""
+        """What the leader goes by: how many partitions topics have, and, where racks count, in which they are."""
         cluster = self._client.cluster
-        return [(topic, cluster.partitions(topic)) for topic in topics], self._racks()
+        racks = self._racks() if self._client.config.client_rack else {}  # else a broker's restart is no reason
+        return [(topic, len(cluster.partitions(topic))) for topic in topics], {tp: set(racks[tp]) for tp in racks}
 
     def _racks(self) -> dict[TopicPartition, tuple[str, ...]]:
         """In which racks each partition has a replica, as far as that is known."""
@@ -589,7 +614,6 @@ class Classic:
         """Heartbeats of one generation, as long as it is the present one (G14, G19)."""
         config = self._client.config
         interval, session = config.heartbeat_interval_ms / 1000, config.session_timeout_ms / 1000
-        slowest = config.max_poll_interval_ms / 1000
         heard = self._client.now
         # The next rebalance often comes soon after one, as others join or give something up: ask more often at first.
         step = min(_FIRST_HEARTBEAT, interval)
@@ -600,10 +624,10 @@ class Classic:
             return self._heart is not heart
 
         while not ended():
-            yield Wait(ended, min(due, self._host.idle_since() + slowest))
+            yield Wait(ended, min(due, self._slow_at()))
             if ended():
                 return
-            if self._client.now >= self._host.idle_since() + slowest:
+            if self._client.now >= self._slow_at():
                 self._too_slow()
                 return
             if self._client.now < due:
@@ -640,6 +664,12 @@ class Classic:
                 self._coordinator_lost(ErrorCode.COORDINATOR_NOT_AVAILABLE)
                 heard = self._client.now
             due = self._client.now + min(self._client.backoff(failures), interval)
+
+    def _slow_at(self) -> float:
+        """When the program is too slow, if it does nothing until then; never if it is about to leave anyway."""
+        if not self.is_active:
+            return float("inf")
+        return self._host.idle_since() + self._client.config.max_poll_interval_ms / 1000
 
     def _heartbeat(self, coordinator: NodeKey, timeout: float) -> Flow[ErrorCode]:
         sent = self.identity
@@ -687,19 +717,21 @@ def _checked(
     """What the assignor says, if it can be used: whatever a custom one raises or returns becomes an AssignorError."""
     name = assignor.name
     try:
-        shared = dict(assignor.assign(topics, members))
+        shared = {member_id: list(tps) for member_id, tps in assignor.assign(topics, members).items()}
         given: dict[TopicPartition, str] = {}
-        ids = {member.id for member in members}
+        subscribed = {member.id: set(member.topics) for member in members}
         for member_id, tps in shared.items():
-            if member_id not in ids:
+            if member_id not in subscribed:
                 raise AssignorError(name, f"{member_id!r} is no member of the group")
             for tp in tps:
                 _check_one(name, tp, topics, given.setdefault(tp, member_id) != member_id)
+                if tp.topic not in subscribed[member_id]:
+                    raise AssignorError(name, f"it gives {tp} to {member_id!r}, which is not subscribed to {tp.topic}")
     except AssignorError:
         raise
     except Exception as error:
         raise AssignorError(name, f"{type(error).__name__}: {error}") from error
-    return {member.id: list(shared.get(member.id, ())) for member in members}
+    return {member.id: shared.get(member.id, []) for member in members}
 
 
 def _check_one(name: str, tp: TopicPartition, topics: GroupTopics, twice: bool) -> None:

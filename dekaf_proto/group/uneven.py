@@ -1,8 +1,8 @@
 """Distributes partitions among members that want different topics (A5).
 
 What is free goes to the least loaded member that wants it. Then single partitions move from a member to one that has at
-least two fewer, until nobody can give one away like that. Each move makes the sum of the squares of all sizes smaller,
-so there is an end, and the result is never worse than what was there before.
+least two fewer, until nobody can give one away like that. Each such move makes the sum of the squares of all sizes
+smaller, so there is an end; the few that don't, see `_detours`, are counted.
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ class _Uneven:
         self._assignment: dict[str, set[TopicPartition]] = {member: set() for member in sorted(self._wanted)}
         self._owners: dict[TopicPartition, str] = {}
         self._moves = _Moves()
+        #: How often a partition may yet go back where it came from although that does not help the balance at once.
+        #: What moved through several members goes straight then, and more stays where it was.
+        self._detours = len(partitions)
         #: (size, id) of every member, sorted.
         self._ranks: list[tuple[int, str]] = []
 
@@ -118,7 +121,9 @@ class _Uneven:
 
     def _move(self, partition: TopicPartition, target: str) -> None:
         instead = self._moves.instead(partition, self._owners[partition], target)
-        if len(self._assignment[self._owners[instead]]) - 2 >= len(self._assignment[target]):
+        helps = len(self._assignment[self._owners[instead]]) - 2 >= len(self._assignment[target])
+        if helps or self._detours:
+            self._detours -= not helps
             partition = instead
         owner = self._owners[partition]
         self._moves.note(partition, owner, target)

@@ -326,6 +326,10 @@ def _check_buffered(consumer: Consumer[Any, Any], partition: Partition) -> None:
     held = [chunk for run in consumer._handout._runs if not run.stopped for chunk in run.chunks]
     if any(chunk in held or chunk.position > chunk.finished or chunk.is_used_up for chunk in partition.chunks):
         return  # the program has a record of it, or has just read it to its end
+    if consumer._window is not None and not consumer._acknowledgements.open_window():
+        return  # it is to acknowledge something first
+    if consumer._at_most_once is not None and (consumer._at_most_once._commit or not consumer._at_most_once.asked):
+        return  # it is being committed first, or nobody asks
     assert consumer._handout.has_next(None), f"{partition} has records that nobody can get"
 
 

@@ -282,3 +282,14 @@ def test_without_automatic_commits_a_revocation_waits_for_nothing() -> None:
     setup.run_for(1)
     assert len(setup.consumer.assignment) == 1  # it has joined again
     assert stored(setup) is None
+
+
+def test_when_records_were_given_is_noted_once() -> None:
+    setup = make(2)
+    setup.append("a")
+    setup.assign()
+    (a,) = setup.read(1)
+    setup.run_for(5)
+    assert len(setup.partition().delivery.seen) == 1
+    acknowledge(setup, a)
+    assert not setup.partition().delivery.seen

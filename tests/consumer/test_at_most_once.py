@@ -208,3 +208,13 @@ def test_a_rebalance_while_the_commit_is_on_its_way() -> None:
     assert setup.values(2) == ["0c", "0d"]  # lost, assigned again, and not told of as an error
     assert setup.consumer.group_metadata().member_id == member
     assert setup.consumer.metrics().rebalances == 2
+
+
+def test_waiting_for_more_than_there_is_commits_nothing() -> None:
+    setup = make()
+    setup.assign()
+    setup.read(5)
+    count = len(setup.requests(OffsetCommitRequest))
+    waiting = setup.consumer.wait(setup.now, 5)  # the last record is still in hand
+    assert setup.result(waiting) is False
+    assert len(setup.requests(OffsetCommitRequest)) == count

@@ -391,6 +391,11 @@ class KafkaCluster:
         rows = self._call("committed", group=group)
         return {(row["topic"], row["partition"]): (row["offset"], row["metadata"]) for row in rows}
 
+    def describe_group(self, group: str) -> dict[str, Any]:
+        """`state`, `strategy`, `coordinator` (a node) and `members`: of each `id`, `instance` and `partitions`."""
+        answer: dict[str, Any] = self._call("describe_group", group=group)
+        return answer
+
     # -- below
 
     def _call(self, op: str, **arguments: object) -> Any:
@@ -438,6 +443,7 @@ class KafkaCluster:
             "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
             "auto.create.topics.enable": "false",
             "group.initial.rebalance.delay.ms": 0,
+            "group.min.session.timeout.ms": 1,  # tests of members that vanish are not to take long
             "offsets.topic.num.partitions": 3,
             "offsets.topic.replication.factor": copies,
             "transaction.state.log.num.partitions": 3,

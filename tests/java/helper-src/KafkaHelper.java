@@ -3,6 +3,8 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import org.apache.kafka.clients.admin.*;
+import org.apache.kafka.clients.consumer.CloseOptions;
+import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
@@ -47,6 +49,8 @@ public final class KafkaHelper {
     static final Map<String, Admin> admins = new HashMap<>();
     /** Transactions left open, by transactional id. */
     static final Map<String, KafkaProducer<byte[], byte[]>> open = new HashMap<>();
+    static final Map<Integer, GroupMember> members = new HashMap<>();
+    static int memberCount;
 
     public static void main(String[] arguments) throws Exception {
         BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
@@ -90,9 +94,14 @@ public final class KafkaHelper {
             }
             case "offset" -> offset(q);
             case "committed" -> committed(q);
+            case "describe_group" -> describeGroup(q);
             case "produce" -> produce(q);
             case "end_transaction" -> endTransaction(q);
             case "consume" -> consume(q);
+            case "member_start" -> memberStart(q);
+            case "member_rows" -> members.get(q.get("id").asInt()).take();
+            case "member_close" -> members.get(q.get("id").asInt()).end();
+            case "member_drop" -> members.remove(q.get("id").asInt()).end();
             default -> throw new IllegalArgumentException("unknown op " + q.get("op"));
         };
     }
@@ -195,6 +204,20 @@ public final class KafkaHelper {
         return all;
     }
 
+    static JsonNode describeGroup(JsonNode q) throws Exception {
+        String group = q.get("group").asText();
+        ConsumerGroupDescription d = get(admin(q).describeConsumerGroups(List.of(group)).all()).get(group);
+        ObjectNode o = JSON.createObjectNode().put("state", d.groupState().toString()).put("strategy", d.partitionAssignor());
+        o.put("coordinator", d.coordinator().id());
+        ArrayNode all = o.putArray("members");
+        for (MemberDescription m : d.members()) {
+            ObjectNode one = all.addObject().put("id", m.consumerId()).put("instance", m.groupInstanceId().orElse(null));
+            ArrayNode partitions = one.putArray("partitions");
+            for (TopicPartition tp : m.assignment().topicPartitions()) partitions.addArray().add(tp.topic()).add(tp.partition());
+        }
+        return o;
+    }
+
     // --------------------------------------------------------------------------------------------- producing, consuming
 
     static JsonNode produce(JsonNode q) throws Exception {
@@ -287,6 +310,85 @@ public final class KafkaHelper {
             }
         }
         return all;
+    }
+
+    // ----------------------------------------------------------------------------------------------- members of groups
+
+    static JsonNode memberStart(JsonNode q) {
+        GroupMember member = new GroupMember(q);
+        members.put(++memberCount, member);
+        member.start();
+        return JSON.getNodeFactory().numberNode(memberCount);
+    }
+
+    /** Reads as a member of a group, and reports the rows that tests/integration/groups.py knows. */
+    static final class GroupMember extends Thread implements ConsumerRebalanceListener {
+        private final KafkaConsumer<byte[], byte[]> consumer;
+        private final List<String> topics;
+        private volatile boolean ended;
+        private ArrayNode rows = JSON.createArrayNode();
+
+        GroupMember(JsonNode q) {
+            Map<String, Object> c = new HashMap<>();
+            c.put("bootstrap.servers", q.get("bootstrap").asText());
+            q.get("configs").fields().forEachRemaining(e -> c.put(e.getKey(), e.getValue().asText()));
+            consumer = new KafkaConsumer<>(c, new ByteArrayDeserializer(), new ByteArrayDeserializer());
+            topics = strings(q.get("topics"));
+            setDaemon(true);
+        }
+
+        @Override public void run() {
+            try {
+                consumer.subscribe(topics, this);
+                while (!ended)
+                    for (ConsumerRecord<byte[], byte[]> r : consumer.poll(Duration.ofMillis(100)))
+                        report(row("handled").add(r.topic()).add(r.partition()).add(r.offset()));
+                consumer.close(CloseOptions.timeout(Duration.ofSeconds(10)));
+                report(row("closed"));
+            } catch (Throwable error) {
+                report(row("failed").add(error.getClass().getSimpleName()).add(String.valueOf(error.getMessage())));
+                consumer.close(CloseOptions.timeout(Duration.ZERO));
+            }
+        }
+
+        @Override public void onPartitionsAssigned(Collection<TopicPartition> partitions) {
+            Map<TopicPartition, OffsetAndMetadata> committed = consumer.committed(new HashSet<>(partitions));
+            ArrayNode row = row("assigned"), all = row.addArray();
+            for (TopicPartition tp : partitions) {
+                OffsetAndMetadata found = committed.get(tp);
+                ArrayNode one = all.addArray().add(tp.topic()).add(tp.partition());
+                if (found == null) one.addNull(); else one.add(found.offset());
+            }
+            report(row.add(consumer.groupMetadata().generationId()).add(consumer.groupMetadata().memberId()));
+        }
+
+        @Override public void onPartitionsRevoked(Collection<TopicPartition> partitions) { gone("revoked", partitions); }
+
+        @Override public void onPartitionsLost(Collection<TopicPartition> partitions) { gone("lost", partitions); }
+
+        private void gone(String what, Collection<TopicPartition> partitions) {
+            ArrayNode row = row(what), all = row.addArray();
+            for (TopicPartition tp : partitions) all.addArray().add(tp.topic()).add(tp.partition());
+            report(row);
+        }
+
+        private ArrayNode row(String what) {
+            return JSON.createArrayNode().add(System.nanoTime() / 1e9).add(what);   // the clock of Python's time.monotonic()
+        }
+
+        private synchronized void report(ArrayNode row) { rows.add(row); }
+
+        synchronized JsonNode take() {
+            ArrayNode taken = rows;
+            rows = JSON.createArrayNode();
+            return taken;
+        }
+
+        JsonNode end() throws Exception {
+            ended = true;
+            join(PATIENCE_MS);
+            return done();
+        }
     }
 
     // ------------------------------------------------------------------------------------------------------------ small

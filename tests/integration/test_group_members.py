@@ -1,0 +1,101 @@
+"""Groups whose members join, leave, die and stop for a while, with each strategy, while records come in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+import pytest
+
+from tests.integration.groups import SOAK, Group, Process
+from tests.integration.kafka import KafkaCluster
+
+STRATEGIES = ("range", "roundrobin", "sticky", "cooperative-sticky")
+SIZES = (1, 2, 5, 20) if SOAK else (5,)
+#: The smaller groups of `.ci/run`.
+SMALL = [] if SOAK else [("cooperative-sticky", 1), ("range", 2)]
+#: How many further changes a group goes through, in any order, before it has to be settled again.
+ROUNDS = 10 if SOAK else 0
+SESSION_MS = 1_500
+
+
+@pytest.mark.parametrize("strategy, size", [*((each, size) for size in SIZES for each in STRATEGIES), *SMALL])
+def test_members_come_and_go(kafka: KafkaCluster, topic: str, strategy: str, size: int) -> None:
+    options = {"partition_assignment_strategy": strategy, "session_timeout_ms": SESSION_MS}
+    with Group(kafka, topic, partitions=2 * size + 1, **options) as group:
+        life = Life(group)
+        group.produce(20)
+        for _ in range(size):
+            life.join()  # all at once
+        life.settle()
+        for change in (life.join, life.leave, life.die, life.pause):
+            group.produce(20)
+            change()
+            life.settle()
+        seed = Random().getrandbits(32)
+        random = Random(seed)
+        print(f"seed {seed}")
+        for _ in range(ROUNDS):
+            for _ in range(3):
+                group.produce(20)
+                random.choice([life.join, life.leave, life.die, life.pause])()
+            life.settle()
+        group.end(life.members)
+        group.check()
+        endings = {tenure.ending for tenures in group.tenures().values() for tenure in tenures}
+        assert {"revoked", "lost", "killed"} <= endings
+
+
+class Life:
+    """What happens to a group. There is always somebody left."""
+
+    def __init__(self, group: Group) -> None:
+        self._group = group
+        self.members: list[Process] = []
+        self._paused: list[Process] = []
+
+    def join(self) -> None:
+        self.members.append(self._group.join(pace=0.0005))
+
+    def leave(self) -> None:
+        self._replace(lambda member: self._group.end([member]))
+
+    def die(self) -> None:
+        self._replace(Process.kill)
+
+    def pause(self) -> None:
+        """One stops for longer than the group waits for it, and then goes on as if nothing had been."""
+        (member,) = self._some()
+        if member not in self._paused:
+            member.pause()
+            self._paused.append(member)
+
+    def settle(self) -> None:
+        """Waits until the group has done without those that stand still, lets these go on, and waits for it again."""
+        for member in self._paused:
+            # Not from here: the group may be waiting for the member, and it is not said when it gives that up.
+            name = str(member.rows_of("assigned")[-1][4]) if member.rows_of("assigned") else ""
+            self._group.wait("the member to be removed", lambda name=name: name not in self._ids())
+        rest = [member for member in self.members if member not in self._paused]
+        if rest:
+            self._group.settle(rest)
+        while self._paused:
+            self._paused.pop().go_on()
+        self._group.settle(self.members)
+
+    def _replace(self, end: Callable[[Process], object]) -> None:
+        """The group has one member fewer, or a new one if it was the last."""
+        (member,) = self._some()
+        if member in self._paused:
+            return
+        self.members.remove(member)
+        if not self.members:
+            self.join()
+        end(member)
+
+    def _some(self) -> list[Process]:
+        """The one that has been there for longest: the leader, most of the time."""
+        return self.members[:1]
+
+    def _ids(self) -> list[str]:
+        return [each["id"] for each in self._group.kafka.describe_group(self._group.id)["members"]]

@@ -1,0 +1,168 @@
+"""One consumer as a member of a group, with each driver: what it is told, what it commits, how it leaves."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from dekaf_proto.consumer.listener import check_listener
+from dekaf_proto.errors import CommitFailedError
+from dekaf_proto.types import TopicPartition
+from tests.integration.drivers import Consumer, Driver, open_consumer
+from tests.integration.groups import QUICK, Group
+from tests.integration.kafka import KafkaCluster, wait_until
+
+Told = list[tuple[str, list[TopicPartition]]]
+
+
+class Listener:
+    """Notes what the consumer is told."""
+
+    def __init__(self) -> None:
+        self.told: Told = []
+
+    def on_assigned(self, _: object, partitions: list[TopicPartition]) -> None:
+        self.told.append(("assigned", partitions))
+
+    def on_revoked(self, _: object, partitions: list[TopicPartition]) -> None:
+        self.told.append(("revoked", partitions))
+
+    def on_lost(self, _: object, partitions: list[TopicPartition]) -> None:
+        self.told.append(("lost", partitions))
+
+
+class AsyncListener(Listener):
+    """The same for trio."""
+
+    async def on_assigned(self, _: object, partitions: list[TopicPartition]) -> None:  # type: ignore[override]
+        super().on_assigned(_, partitions)
+
+    async def on_revoked(self, _: object, partitions: list[TopicPartition]) -> None:  # type: ignore[override]
+        super().on_revoked(_, partitions)
+
+    async def on_lost(self, _: object, partitions: list[TopicPartition]) -> None:  # type: ignore[override]
+        super().on_lost(_, partitions)
+
+
+def listen(driver: Driver) -> Listener:
+    listener = Listener() if driver == "sync" else AsyncListener()
+    check_listener(listener)
+    return listener
+
+
+def options(group: str, **more: Any) -> dict[str, Any]:
+    """Of a consumer of this process."""
+    return {**QUICK, "group_id": group, **more}
+
+
+def test_a_program_that_is_too_slow(kafka: KafkaCluster, driver: Driver, topic: str) -> None:
+    with Group(kafka, topic, partitions=2) as group:
+        group.produce(10)
+        slow = options(topic, max_poll_interval_ms=500, enable_auto_commit=False)
+        with open_consumer(driver, kafka.bootstrap, **slow) as consumer:
+            listener = listen(driver)
+            subscribe(consumer, [topic], listener)
+            (record,) = consumer.read(1)
+            both = [TopicPartition(topic, 0), TopicPartition(topic, 1)]
+            assert listener.told == [("assigned", both)]
+            other = group.join()
+            # Held for so long, the record is somebody else's to handle.
+            group.settle([other])
+            with pytest.raises(CommitFailedError, match=r"asked for no further record for 0\.5 s") as caught:
+                consumer.commit(record)
+            assert set(caught.value.partitions) == {record.topic_partition}
+            assert time.time() - 60 < caught.value.since < time.time()
+            assert listener.told == [("assigned", both)]
+            wait_until("the other's commit", lambda: set(kafka.committed(topic).values()) == {(10, "")})
+            # Asking for the next one is being back.
+            group.wait("the consumer to be back", lambda: not consumer.poll(0.05) and len(other.owns()) == 1)
+            wait_until("the assignment", lambda: not consumer.poll(0.05) and len(consumer.assignment) == 1)
+            assert [what for what, _ in listener.told[:3]] == ["assigned", "lost", "assigned"]
+            assert listener.told[1] == ("lost", both)
+            (mine,) = consumer.assignment
+            group.produce(1, [mine])
+            assert [(each.topic_partition, each.offset) for each in consumer.read(1)] == [(mine, 10)]
+            consumer.commit()
+            assert kafka.committed(topic)[mine][0] == 11
+
+
+def test_close_leaves_at_once(kafka: KafkaCluster, driver: Driver, topic: str) -> None:
+    with Group(kafka, topic, partitions=4, session_timeout_ms=60_000) as group:
+        group.produce(10)
+        with open_consumer(driver, kafka.bootstrap, **options(topic, session_timeout_ms=60_000)) as consumer:
+            listener = listen(driver)
+            subscribe(consumer, [topic], listener)
+            got = len(consumer.read(5))
+            other = group.join()
+
+            def halved() -> bool:
+                nonlocal got
+                got += len(consumer.poll(0.05))
+                return len(other.owns()) == 2
+
+            group.wait("the other member to have its half", halved)
+            mine = consumer.assignment
+        assert listener.told[-1] == ("revoked", mine)
+        began = time.monotonic()
+        group.wait("the other member to have all", lambda: len(other.owns()) == 4)
+        assert time.monotonic() - began < 30  # half of the session time-out, which a member that vanishes takes
+        group.wait("the rest to be handled", lambda: got + other.handled >= 40)
+        group.end([other])
+
+
+@pytest.mark.parametrize("automatic", [True, False])
+def test_a_commit_at_close_though_the_body_raised(
+    kafka: KafkaCluster, driver: Driver, topic: str, automatic: bool
+) -> None:
+    """What is finished is committed, and not the record that failed."""
+    with Group(kafka, topic, partitions=1) as group:
+        group.produce(10)
+        ours = options(topic, enable_auto_commit=automatic, auto_commit_interval_ms=60_000)
+        listener = listen(driver)
+
+        def run() -> None:
+            with open_consumer(driver, kafka.bootstrap, **ours) as consumer:
+                subscribe(consumer, [topic], listener)
+                for record in consumer:
+                    _ = 1 // (5 - record.offset)
+
+        with pytest.raises(ZeroDivisionError):
+            run()
+        assert kafka.committed(topic) == ({(topic, 0): (5, "")} if automatic else {})
+        assert kafka.describe_group(topic)["state"] == "Empty"
+        assert [what for what, _ in listener.told] == ["assigned", "revoked"]
+
+
+def test_reading_to_the_end(kafka: KafkaCluster, driver: Driver, topic: str) -> None:
+    with Group(kafka, topic, partitions=3) as group:
+        group.produce(20)
+        for expected in (range(20), range(20, 30)):
+            with open_consumer(driver, kafka.bootstrap, **options(topic)) as consumer:
+                subscribe(consumer, [topic])
+                got = consumer.read_to_end()
+                for partition in range(3):
+                    assert [each.offset for each in got if each.partition == partition] == [*expected]
+            assert set(kafka.committed(topic).values()) == {(expected.stop, "")}
+            group.produce(10)
+
+
+def test_who_it_is_in_the_group(kafka: KafkaCluster, driver: Driver, topic: str) -> None:
+    with Group(kafka, topic, partitions=1) as group:
+        group.produce(1)
+        with open_consumer(driver, kafka.bootstrap, **options(topic, group_instance_id="me")) as consumer:
+            assert metadata(consumer) == (topic, -1, "", "me")
+            subscribe(consumer, [topic])
+            consumer.read(1)
+            (member,) = kafka.describe_group(topic)["members"]
+            assert member == {"id": metadata(consumer)[2], "instance": "me", "partitions": [[topic, 0]]}
+            assert metadata(consumer) == (topic, 1, member["id"], "me")
+
+
+def metadata(consumer: Consumer) -> tuple[str, int, str, str | None]:
+    return tuple(consumer._call("group_metadata"))
+
+
+def subscribe(consumer: Consumer, topics: list[str], listener: Listener | None = None) -> None:
+    consumer._call("subscribe", topics, listener)

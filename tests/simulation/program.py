@@ -1,0 +1,331 @@
+"""A program around one consumer engine: what a user would write, as a generator that yields what it waits for.
+
+It yields seconds to sleep, or an Operation. `World` wakes it. A crash is that it is never woken again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from dekaf_proto.config import ConsumerConfig
+from dekaf_proto.consumer import Consumer, FetchedRecords
+from dekaf_proto.consumer.batch import Batch
+from dekaf_proto.errors import ClosedError, FencedInstanceIdError, KafkaError, KafkaTimeoutError, RebalanceError
+from dekaf_proto.events import Failed, PartitionsAssigned, PartitionsLost, PartitionsRevoked, Rebalance
+from dekaf_proto.operation import Operation
+from dekaf_proto.types import TopicPartition
+from tests.simulation.history import AnyRecord
+from tests.simulation.plan import API_TIMEOUT, CLOSE_TIMEOUT, Member, Mode
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+UNIX_OFFSET = 1_700_000_000.0
+
+Steps = Generator["float | Operation[Any]", None, None]
+
+
+class Program:
+    """One process."""
+
+    def __init__(self, world: World, member: Member, number: int) -> None:
+        self.world = world
+        self.member = member
+        self.name = f"{member.name}.{number}"
+        self.random = Random(f"program {world.plan.seed} {self.name}")
+        config = ConsumerConfig(
+            bootstrap_servers=world.network.bootstrap_servers(), client_id=self.name, **member.options
+        )
+        self.consumer: Consumer[Any, Any] = Consumer(config, seed=self.random.getrandbits(32), unix_offset=UNIX_OFFSET)
+        world.network.add(self.consumer)
+        self.alive = True
+        #: It is to end: the loop is left, the consumer closed.
+        self.leaving = False
+        #: It subscribes to these next.
+        self.topics = member.topics
+        #: How long it does nothing the next time that it works.
+        self.pause = 0.0
+        self.rests = False
+        #: What it has, and the offset that it has to be given next.
+        self.owned: dict[TopicPartition, int] = {}
+        #: Its operations that are not done, and when they have to be.
+        self.operations: list[tuple[Operation[Any], float]] = []
+        self._subscribed: list[str] = []
+        self._in_hand: list[AnyRecord] = []
+        self._steps = self._life()
+        self._waiting: Operation[Any] | None = None
+        self._idle: Operation[Any] | None = None
+        self.note("starts, " + member.mode.name)
+        self._go_on()
+
+    def __repr__(self) -> str:
+        return f"<{self.name} {'leaving ' if self.leaving else ''}waits for {self._waiting}, has {self.owned}>"
+
+    @property
+    def now(self) -> float:
+        return self.world.network.now
+
+    def note(self, what: str) -> None:
+        self.world.history.note(self.now, self.name, what)
+
+    # ------------------------------------------------------------------------------------------------- the world says
+
+    def look(self) -> None:
+        """Goes on if what it waits for is there; complains if an operation is late."""
+        if self._waiting is not None and self._waiting.done:
+            self._go_on()
+        if self.operations:
+            self.operations = [entry for entry in self.operations if not entry[0].done]
+            for operation, deadline in self.operations:
+                assert self.now <= deadline + 0.001, f"{self.name}: {operation.name} should have ended at {deadline}"
+
+    def leave(self) -> None:
+        """It is to end properly."""
+        self.leaving = True
+        self.hurry()
+
+    def hurry(self) -> None:
+        """It does not wait for records any longer."""
+        if self._idle is not None:
+            self._idle.cancel()
+            self.look()
+
+    def die(self) -> None:
+        """It is gone without a word."""
+        self.note("is killed")
+        self._end()
+
+    def _end(self) -> None:
+        self.alive = False
+        self._waiting = None
+        self.operations.clear()
+        self._give_up(list(self.owned))
+        if self.consumer in self.world.network.clients:
+            self.world.network.remove(self.consumer)
+
+    def _go_on(self) -> None:
+        self._waiting = None
+        while self.alive:
+            try:
+                step = next(self._steps)
+            except StopIteration:
+                self.note("ends")
+                self._end()
+                self.world.has_ended(self.member)
+                return
+            if isinstance(step, Operation):
+                if not step.done:
+                    self._waiting = step
+                    return
+            else:
+                self.world.network._at(self.now + step, self._wake)
+                return
+
+    def _wake(self) -> None:
+        if self.alive:
+            self._go_on()
+
+    def _start(self, operation: Operation[Any], seconds: float) -> Operation[Any]:
+        """An operation, and how long it may take at most."""
+        if not operation.done:
+            self.operations.append((operation, self.now + seconds))
+        return operation
+
+    # ------------------------------------------------------------------------------------------------------- its life
+
+    def _life(self) -> Steps:
+        consumer = self.consumer
+        while not self.leaving:
+            if self.topics != self._subscribed:
+                self._subscribed = self.topics
+                self.note(f"subscribes to {self.topics}")
+                consumer.subscribe(self.topics, self.now)
+            if self.pause:
+                yield from self._rest()
+            output = consumer.poll(self.now)
+            if output is None:
+                self._finish_in_hand()
+                self._idle = self._start(consumer.wait(self.now, 5.0), 5.0)
+                yield self._idle
+                self._idle = None
+            elif isinstance(output, FetchedRecords):
+                self._finish_in_hand()
+                yield from self._read(output)
+            else:
+                yield from self._told(output)
+        if self.world.plan.calm or self.random.random() < 0.7:
+            yield from self._ask_once_more()
+        yield from self._goodbye()
+
+    def _rest(self) -> Steps:
+        pause, self.pause = self.pause, 0.0
+        self.note(f"does nothing for {pause:.1f} s")
+        self.rests = True
+        yield pause
+        self.rests = False
+
+    def _ask_once_more(self) -> Steps:
+        """What is in hand is done, and nothing more is taken."""
+        output = self.consumer.poll(self.now)
+        self._finish_in_hand()
+        if output is not None and not isinstance(output, FetchedRecords):
+            yield from self._told(output)
+
+    def _told(self, output: object) -> Steps:
+        """An event, or an error."""
+        self._finish_in_hand()
+        if isinstance(output, Failed):
+            self.note(f"is told of {output.error!r}")
+            if isinstance(output.error, FencedInstanceIdError):
+                self.leaving = True
+                self.world.history.happened["fenced"] += 1
+            elif not isinstance(output.error, KafkaError) or not output.error.retriable:
+                assert isinstance(output.error, RebalanceError), f"{self.name} is told of {output.error!r}"
+        else:
+            assert isinstance(output, Rebalance)
+            yield from self._listen(output)
+
+    def _listen(self, event: Rebalance) -> Steps:
+        self._event(event)
+        if self.member.listens and self.random.random() < 0.3:
+            yield self.random.random() * self.member.listens
+        if isinstance(event, PartitionsRevoked) and self.member.mode is Mode.UNWAITED:
+            yield from self._commit(None)
+        if isinstance(event, PartitionsAssigned) and self.member.seeks and event.partitions:
+            self._seek(self.random.choice(event.partitions))
+        try:
+            self.consumer.event_done(event, self.now)
+        except ClosedError:
+            assert self.leaving  # it has taken its time, and the time for closing is up
+        if not isinstance(event, PartitionsAssigned):
+            self._give_up(list(event.partitions))
+
+    def _event(self, event: Rebalance) -> None:
+        self.note(f"{type(event).__name__} {' '.join(map(str, event.partitions))}")
+        self.world.history.happened[type(event).__name__] += 1
+        for tp in event.partitions:
+            if isinstance(event, PartitionsAssigned):
+                assert tp not in self.owned, f"{self.name} is given {tp} a second time"
+                self.owned[tp] = self.world.history.was_assigned(self.name, tp)
+            else:
+                assert tp in self.owned, f"{self.name} never heard of {tp}"
+        if isinstance(event, PartitionsLost):
+            assert event.cause
+
+    def _give_up(self, tps: list[TopicPartition]) -> None:
+        for tp in tps:
+            self.owned.pop(tp, None)
+            self.world.history.was_given_up(self.name, tp)
+
+    def _seek(self, tp: TopicPartition) -> None:
+        target = self.random.randint(0, self.owned[tp])
+        self.note(f"seeks {tp} to {target}")
+        self.consumer.seek(tp, target, self.now)
+        self.owned[tp] = target
+
+    def _goodbye(self) -> Steps:
+        self.note("closes")
+        closing = self._start(self.consumer.close(self.now), CLOSE_TIMEOUT + self.member.listens)
+        while not closing.done:
+            try:
+                output = self.consumer.poll(self.now)
+            except ClosedError:
+                break
+            if isinstance(output, Rebalance):
+                yield from self._listen(output)
+                continue
+            assert output is None, f"{output} while closing"
+            try:
+                yield self.consumer.wait(self.now)
+            except ClosedError:
+                break
+        yield closing
+        closing.result()
+        yield 0.1  # the connections close
+
+    # ---------------------------------------------------------------------------------------------------------- records
+
+    def _read(self, run: FetchedRecords[Any, Any]) -> Steps:
+        mode = self.member.mode
+        if mode in (Mode.BATCHES, Mode.MANUAL_BATCHES):
+            yield from self._read_batches(run)
+            return
+        while not self.leaving and self.topics == self._subscribed:
+            self._finish_in_hand()
+            record = next(run, None)
+            if record is None:
+                return
+            self._delivered(record)
+            if mode is Mode.EXPLICIT:
+                self._hand_to_a_worker(record)
+            else:
+                self._in_hand.append(record)
+                yield from self._work()
+                if mode is Mode.MANUAL:
+                    self._finish_in_hand()
+                    yield from self._commit(self.random.choice((record, None)))
+                elif mode is Mode.UNWAITED:
+                    self._finish_in_hand()
+                    self._start(self.consumer.commit(record, self.now, retry=False), API_TIMEOUT)
+                    if len(self.operations) > 5:
+                        yield self.operations[0][0]
+            if self.member.seeks and self.owned and self.random.random() < 0.02:
+                self._finish_in_hand()
+                self._seek(self.random.choice(list(self.owned)))
+                return
+
+    def _read_batches(self, run: FetchedRecords[Any, Any]) -> Steps:
+        while not self.leaving and self.topics == self._subscribed:
+            self._finish_in_hand()
+            records = run.take(self.random.randint(1, 10))
+            if not records:
+                return
+            for record in records:
+                self._delivered(record)
+            self._in_hand += records
+            yield from self._work()
+            if self.member.mode is Mode.MANUAL_BATCHES:
+                self._finish_in_hand()
+                yield from self._commit(self.random.choice((Batch(records), None)))
+
+    def _work(self) -> Steps:
+        if self.pause:
+            yield from self._rest()
+        if self.member.work:
+            yield self.random.random() * self.member.work
+
+    def _delivered(self, record: AnyRecord) -> None:
+        tp, offset = record.topic_partition, record.offset
+        self.note(f"is given {tp} {offset}")
+        assert tp in self.owned, f"order: {self.name} is given {tp} {offset}, which it does not have"
+        expected = self.owned[tp]
+        assert offset == expected, f"order: {self.name} is given {tp} {offset} and not {expected}"
+        assert record.value == f"{tp} {offset}".encode()
+        self.owned[tp] = offset + 1
+        self.world.history.was_delivered(record)
+
+    def _finish_in_hand(self) -> None:
+        for record in self._in_hand:
+            self.world.history.was_finished(record)
+        self._in_hand.clear()
+
+    def _hand_to_a_worker(self, record: AnyRecord) -> None:
+        def done() -> None:
+            if self.alive:
+                self.world.history.was_finished(record)
+                self.consumer.acknowledge(record, self.now)
+
+        self.world.network._at(self.now + self.random.random() * self.member.work * 4, done)
+
+    def _commit(self, what: Any) -> Steps:
+        operation = self._start(self.consumer.commit(what, self.now), API_TIMEOUT)
+        yield operation
+        try:
+            operation.result()
+        except (FencedInstanceIdError, ClosedError) as error:
+            self.note(f"commit: {error!r}")
+        except (RebalanceError, KafkaTimeoutError) as error:
+            self.note(f"commit: {error!r}")
+            self.world.history.happened["refused commits"] += 1

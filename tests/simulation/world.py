@@ -1,0 +1,435 @@
+"""One run: a cluster, a network, programs that come, go and die, and what befalls them; all of it from one seed.
+
+    World(seed).run()          AssertionError: an oracle (see `history`), or that the group does not come to rest
+
+For a while things go wrong (or, in a calm run, programs only come and go); then everything is mended, and the rest has
+to be done within `PATIENCE` seconds: every record finished, the group stable with all programs in it and every
+partition assigned once. At the end all programs close.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+from typing import Any, Final
+
+from dekaf_proto.broker import Broker, CommittedOffset, GroupOptions, GroupState
+from dekaf_proto.broker.membership import Group
+from dekaf_proto.errors import ErrorCode
+from dekaf_proto.messages import ApiKey, OffsetCommitRequest
+from dekaf_proto.types import TopicPartition
+from tests.consumer.helpers import check_invariant
+from tests.network import Network
+from tests.simulation.history import History
+from tests.simulation.plan import AUTOMATIC, Member, plan_of
+from tests.simulation.program import UNIX_OFFSET, Program
+
+#: Seconds in which everything has to be in order again, and how long the group then has to stay as it is.
+PATIENCE: Final = 60.0
+REST: Final = 4.0
+#: How long a fault may be felt: until the longest request has timed out.
+SETTLES: Final = 5.0
+
+_CODES: Final = {
+    ApiKey.JOIN_GROUP: (ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, ErrorCode.NOT_COORDINATOR, ErrorCode.UNKNOWN_MEMBER_ID),
+    ApiKey.SYNC_GROUP: (ErrorCode.REBALANCE_IN_PROGRESS, ErrorCode.NOT_COORDINATOR, ErrorCode.UNKNOWN_MEMBER_ID),
+    ApiKey.HEARTBEAT: (ErrorCode.NOT_COORDINATOR, ErrorCode.ILLEGAL_GENERATION, ErrorCode.COORDINATOR_NOT_AVAILABLE),
+    ApiKey.OFFSET_COMMIT: (
+        ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
+        ErrorCode.NOT_COORDINATOR,
+        ErrorCode.REBALANCE_IN_PROGRESS,
+        ErrorCode.REQUEST_TIMED_OUT,
+    ),
+    ApiKey.OFFSET_FETCH: (ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, ErrorCode.NOT_COORDINATOR),
+    ApiKey.FETCH: (ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.KAFKA_STORAGE_ERROR),
+    ApiKey.FIND_COORDINATOR: (ErrorCode.COORDINATOR_NOT_AVAILABLE,),
+}
+
+
+class World:
+    """See the module."""
+
+    def __init__(self, seed: int) -> None:
+        self.plan = plan = plan_of(seed)
+        self.random = Random(f"world {seed}")
+        self.broker = Broker(
+            nodes=plan.nodes,
+            seed=seed,
+            unix_offset=UNIX_OFFSET,
+            auto_create_partitions=None,
+            group_options=GroupOptions(
+                initial_rebalance_delay_ms=int(plan.initial_delay * 1000), min_session_timeout_ms=100
+            ),
+            keep_requests=5,
+        )
+        for topic, partitions in plan.topics.items():
+            self.broker.create_topic(topic, partitions)
+        self.network = Network(
+            self.broker, seed=seed, latency=plan.latency, jitter=plan.jitter, max_chunk=plan.max_chunk
+        )
+        self.history = History(plan, self.broker)
+        self._watch(self.broker.cluster.group("g"))
+        self.programs: list[Program] = []
+        self._starts = 0
+        self._mended = False
+        self._closing = False
+        self.network.checks.append(self._check)
+
+    def note(self, what: str) -> None:
+        self.history.note(self.network.now, "world", what)
+
+    def summary(self) -> Counter[str]:
+        """How much has happened."""
+        found = Counter(self.history.happened)
+        found["records"] = len(self.history.delivered)
+        found["deliveries"] = sum(self.history.delivered.values())
+        found["programs"] = self._starts
+        found["generations"] = self.broker.group("g").generation
+        return found
+
+    # ------------------------------------------------------------------------------------------------------ the whole
+
+    def run(self) -> History:
+        """All of it."""
+        plan, end = self.plan, self.network.now + self.plan.seconds
+        self.note(f"{plan}")
+        self._append_over_time(plan.seconds)
+        for number, member in enumerate(plan.members):
+            self._in(0.0 if not number else self.random.uniform(0, plan.seconds / 2), lambda m=member: self._comes(m))  # type: ignore[misc]
+        for _ in range(self.random.randint(1, 4) if plan.calm else self.random.randint(2, 14)):
+            self._in(self.random.uniform(0.1, plan.seconds), self._something_happens)
+        self.network.run_for(end - self.network.now)
+        self._mend()
+        self.network.run_for(SETTLES)  # what was not answered is given up
+        self._wake_static_group()
+        self._must_come("all is done and the group at rest", self._is_in_order)
+        generation = self.broker.group("g").generation
+        self.network.run_for(REST)
+        assert self._is_in_order(), f"the group does not stay at rest: {self.broker.group('g')}"
+        assert self.broker.group("g").generation == generation, "the group rebalances without a reason"
+        self._closing = True
+        for program in self._alive():
+            program.leave()
+        self._must_come("all programs have ended", lambda: not self._alive())
+        self._check_the_end()
+        return self.history
+
+    def _must_come(self, what: str, condition: Callable[[], bool]) -> None:
+        try:
+            self.network.run_until(condition, PATIENCE)
+        except AssertionError as error:
+            if not str(error).startswith("the condition was not met"):
+                raise
+            state = f"{self.broker.group('g')}, {self._alive()}, unfinished: {self.history.unfinished()}"
+            raise AssertionError(f"never: {what}; {state}") from None
+
+    def _is_in_order(self) -> bool:
+        group = self.broker.group("g")
+        alive = self._alive()
+        if group.state is not GroupState.STABLE or self.history.unfinished():
+            return False
+        names = sorted(program.consumer.group_metadata().member_id for program in alive)
+        if sorted(member.member_id for member in group.members) != names:
+            return False
+        if any(program.rests or program.leaving for program in alive):
+            return False
+        wanted = {
+            TopicPartition(p.topic.name, p.index)
+            for p in self.broker.cluster.partitions()
+            if any(p.topic.name in program.topics for program in alive)
+        }
+        known = sorted(tp for member in group.members for tp in member.partitions)
+        owned = sorted(tp for program in alive for tp in program.owned)
+        return known == owned == sorted(wanted)
+
+    def _check_the_end(self) -> None:
+        if self.plan.at_most_once:
+            if self.plan.calm:
+                assert not self._undelivered(), f"lost: {self._undelivered()}"
+            return
+        if all(member.mode in AUTOMATIC for member in self.plan.members) and not self.plan.seeks:
+            for partition in self.broker.cluster.partitions():
+                tp = TopicPartition(partition.topic.name, partition.index)
+                found = self.history.committed.get(tp, 0)
+                assert found == partition.log.end_offset, f"{tp}: close has committed {found}"
+
+    def _undelivered(self) -> list[tuple[TopicPartition, int]]:
+        return [
+            (tp, offset)
+            for p in self.broker.cluster.partitions()
+            for tp in [TopicPartition(p.topic.name, p.index)]
+            for offset in range(p.log.end_offset)
+            if not self.history.delivered[tp, offset]
+        ]
+
+    def _check(self) -> None:
+        """After every step."""
+        for program in self.programs:
+            if program.alive:
+                program.look()
+                check_invariant(program.consumer, self.network.now)
+
+    def _watch(self, group: Group) -> None:
+        """Shows the history each commit that the coordinator accepts."""
+        store = group.commit
+
+        def commit(partition: TopicPartition, committed: CommittedOffset) -> None:
+            request = self.broker.requests[-1].request
+            assert isinstance(request, OffsetCommitRequest)
+            who = request.group_instance_id or request.member_id
+            generation = request.generation_id_or_member_epoch
+            self.history.was_committed(self.network.now, generation, who, partition, committed)
+            store(partition, committed)
+
+        group.commit = commit  # type: ignore[method-assign]
+
+    # ---------------------------------------------------------------------------------------------------- programs
+
+    def _alive(self) -> list[Program]:
+        return [program for program in self.programs if program.alive]
+
+    def _start(self, member: Member) -> None:
+        self._starts += 1
+        self.programs = self._alive()
+        self.programs.append(Program(self, member, self._starts))
+
+    def _running(self, member: Member) -> list[Program]:
+        return [p for p in self.programs if p.alive and p.member is member and not p.leaving]
+
+    def _wake_static_group(self) -> None:
+        """Starts a rebalance in a group with static members.
+
+        A static member that comes back gets its old assignment, and nobody shares out anew (G13, G28). So new
+        partitions that came while the leader was away, and those that a cooperative rebalance had taken from a member
+        that then went, have to wait for the next rebalance: a gap that the protocol has.
+        """
+        members = self.broker.group("g").members
+        if members and any(member.instance_id is not None for member in members):
+            self.note("a rebalance, for the sake of static members")
+            self.plan.calm = False
+            self.broker.expire_member("g", self.random.choice(members).member_id, self.network.now)
+
+    def has_ended(self, member: Member) -> None:
+        """A program has ended; if it was the last one of the first member (fenced, say), another one has to go on."""
+        if self._mended and not self._closing and member is self.plan.members[0] and not self._running(member):
+            self._start(member)
+
+    # ------------------------------------------------------------------------------------------------------ what comes
+
+    def _in(self, seconds: float, action: Callable[[], None]) -> None:
+        self.network._at(self.network.now + seconds, action)
+
+    def _append_over_time(self, seconds: float) -> None:
+        left = self.plan.records
+        while left > 0:
+            count = min(left, self.random.randint(1, 20))
+            left -= count
+            at = self.random.choice((0.0, self.random.uniform(0, seconds)))
+            self._in(at, lambda count=count: self._append(count))  # type: ignore[misc]
+
+    def _append(self, count: int) -> None:
+        topic = self.random.choice(list(self.plan.topics))
+        partition = self.random.randrange(len(self.broker.cluster.topics[topic].partitions))
+        first = self.broker.end_offset(topic, partition)
+        values = [f"{topic}-{partition} {first + number}".encode() for number in range(count)]
+        self.broker.append(topic, partition, values, self.network.now, per_batch=self.random.choice((None, 1, 3)))
+        self.note(f"appends {count} to {topic}-{partition} from {first}")
+
+    def _something_happens(self) -> None:
+        random = self.random
+        if self._mended:
+            return
+        calm: list[Callable[[], None]] = [self._one_leaves, self._one_leaves, self._one_comes]
+        wild = [
+            self._one_dies,
+            self._one_dies,
+            self._one_dozes,
+            self._one_dozes,
+            self._a_namesake_comes,
+            self._other_topics,
+            self._coordinator_moves,
+            self._coordinator_moves,
+            self._a_node_stops,
+            self._a_node_pauses,
+            self._connections_break,
+            self._connections_break,
+            self._silence,
+            self._answers_are_wrong,
+            self._answers_are_wrong,
+            self._a_member_is_put_out,
+            self._more_partitions,
+            self._a_leader_moves,
+        ]
+        random.choice(calm if self.plan.calm else calm + wild)()
+
+    def _one(self) -> Program | None:
+        alive = [program for program in self._alive() if not program.leaving]
+        return self.random.choice(alive) if alive else None
+
+    def _comes_back(self, member: Member) -> None:
+        self._in(self.random.choice((0.0, self.random.uniform(0, 5))), lambda: self._comes(member))
+
+    def _comes(self, member: Member) -> None:
+        """A program starts, if it does not run; where nothing goes wrong, not before its predecessor has ended."""
+        if self._mended or self._running(member):
+            return
+        if self.plan.calm and any(program.member is member for program in self._alive()):
+            self._in(0.5, lambda: self._comes(member))
+        else:
+            self._start(member)
+
+    def _one_leaves(self) -> None:
+        program = self._one()
+        if program is not None:
+            program.leave()
+            self._comes_back(program.member)
+
+    def _one_comes(self) -> None:
+        for member in self.plan.members:
+            if not self._running(member):
+                self._comes(member)
+                return
+
+    def _one_dies(self) -> None:
+        program = self._one()
+        if program is not None:
+            program.die()
+            self.history.happened["crashes"] += 1
+            self._comes_back(program.member)
+
+    def _one_dozes(self) -> None:
+        program = self._one()
+        if program is not None:
+            program.pause = self.random.choice((1.0, 5.0, 7.0, 10.0))
+            program.hurry()
+
+    def _a_namesake_comes(self) -> None:
+        """A second process with the same group.instance.id."""
+        program = self._one()
+        if program is not None and program.member.instance is not None:
+            self._start(program.member)
+
+    def _other_topics(self) -> None:
+        program = self._one()
+        if program is not None:
+            names = list(self.plan.topics)
+            program.topics = self.random.choice((names, names[:1]))
+            program.hurry()
+
+    def _coordinator_moves(self) -> None:
+        node = self.random.choice(self.broker.nodes)
+        load_ms = self.random.choice((0, 0, 500, 3000))
+        self.note(f"node {node} is made the coordinator, loading {load_ms} ms")
+        self.broker.move_coordinator("g", node, self.network.now, load_ms=load_ms)
+        self.history.happened["coordinator moves"] += 1
+
+    def _a_node_stops(self) -> None:
+        if len(self.broker.cluster.alive()) < 2:
+            return
+        node = self.random.choice(self.broker.cluster.alive())
+        elect = self.random.random() < 0.7
+        self.note(f"node {node} stops, elect={elect}")
+        self.broker.stop_node(node, self.network.now, elect=elect)
+        self.history.happened["node stops"] += 1
+        self._in(self.random.uniform(0.1, 6), lambda: self._start_node(node))
+
+    def _start_node(self, node: int) -> None:
+        if not self.broker.cluster.nodes[node].alive:
+            self.note(f"node {node} starts")
+            self.broker.start_node(node, self.network.now)
+
+    def _a_node_pauses(self) -> None:
+        node = self.random.choice(self.broker.nodes)
+        if self.broker.cluster.nodes[node].state.value == "running":
+            self.note(f"node {node} pauses")
+            self.broker.pause_node(node, self.network.now)
+            self._in(self.random.uniform(0.1, 6), lambda: self._resume_node(node))
+
+    def _resume_node(self, node: int) -> None:
+        if self.broker.cluster.nodes[node].state.value == "paused":
+            self.note(f"node {node} goes on")
+            self.broker.resume_node(node, self.network.now)
+
+    def _connections_break(self) -> None:
+        program = self._one()
+        node = self.random.choice((None, *self.broker.nodes))
+        client = None if program is None or self.random.random() < 0.3 else program.consumer
+        if self.random.random() < 0.3 and node is not None:
+            self.note(f"connections of node {node} break soon")
+            self.network.cut_after(node, self.random.randint(1, 300))
+        else:
+            self.note(f"connections break: of node {node}, of {program if client else 'all'}")
+            self.network.cut(node=node, client=client)
+        self.history.happened["broken connections"] += 1
+
+    def _silence(self) -> None:
+        node = self.random.choice(self.broker.nodes)
+        self.note(f"silence around node {node}")
+        self.network.block(node)
+        self._in(self.random.uniform(0.1, 6), lambda: self.network.unblock(node))
+
+    def _answers_are_wrong(self) -> None:
+        api = self.random.choice(list(_CODES))
+        what: dict[str, Any] = self.random.choice(
+            (
+                {"error": self.random.choice(_CODES[api])},
+                {"error": self.random.choice(_CODES[api])},
+                {"drop": "before"},
+                {"drop": "after"},
+                {"silent": "after"},
+                {"delay": self.random.uniform(0.1, 4)},
+            )
+        )
+        times = self.random.randint(1, 3)
+        self.note(f"{times} times {api.name}: {what}")
+        self.broker.faults.add(api=api, times=times, **what)
+        self.history.happened["wrong answers"] += 1
+
+    def _a_member_is_put_out(self) -> None:
+        members = self.broker.group("g").members
+        if members:
+            member = self.random.choice(members)
+            self.note(f"the coordinator puts {member.member_id} out")
+            self.broker.expire_member("g", member.member_id, self.network.now)
+
+    def _more_partitions(self) -> None:
+        topic = self.random.choice(list(self.plan.topics))
+        if len(self.broker.cluster.topics[topic].partitions) < 6:
+            self.note(f"{topic} gets one more partition")
+            self.broker.create_partitions(topic, 1)
+
+    def _a_leader_moves(self) -> None:
+        topic = self.random.choice(list(self.plan.topics))
+        node = self.random.choice(self.broker.cluster.alive())
+        self.note(f"node {node} leads {topic}-0")
+        self.broker.move_leader(topic, 0, node)
+
+    # ------------------------------------------------------------------------------------------------------- the end
+
+    def _mend(self) -> None:
+        """Nothing goes wrong any more."""
+        self.note("everything is mended")
+        self._mended = True
+        self.broker.faults.clear()
+        for node in self.broker.nodes:
+            self._start_node(node)
+            self._resume_node(node)
+            self.network.unblock(node)
+        for link in self.network.links:
+            link.cut_after = None
+        for program in self._alive():
+            program.pause = 0.0
+        self.broker.cluster.elect()
+        first = self.plan.members[0]
+        for member in self.plan.members:
+            if not self._running(member) and (member is first or self.random.random() < 0.5):
+                self._mended = False
+                self._comes(member)
+                self._mended = True
+        # Somebody has to read everything, and what is new has to be seen before it is looked for.
+        for program in self._running(first):
+            program.topics = list(self.plan.topics)
+            program.hurry()
+        for program in self._alive():
+            program.consumer._metadata.refresh()
