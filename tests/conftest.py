@@ -13,5 +13,9 @@ settings.register_profile("default", deadline=None, suppress_health_check=PATIEN
 settings.register_profile(
     "ci", deadline=None, suppress_health_check=PATIENT, derandomize=True, database=None, print_blob=True
 )
+# For a Python beside the one that has run them all.
+settings.register_profile(
+    "quick", deadline=None, suppress_health_check=PATIENT, derandomize=True, database=None, max_examples=15
+)
 settings.register_profile("soak", deadline=None, suppress_health_check=PATIENT, max_examples=5_000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default"))

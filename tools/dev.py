@@ -40,7 +40,9 @@ def main(argv: list[str]) -> int:
     missing = [program for program in ("java", "mvn") if shutil.which(program) is None]
     if missing:
         print(f"dev.py: no {' and no '.join(missing)} here: the tests on a real Kafka may be skipped (-ra says)")
-    return run("-m", "pytest", *arguments)
+    # Under coverage for .ci/run, which would otherwise have to run them twice.
+    measured = ["-m", "coverage", "run"] if os.environ.get("DEKAF_COVERAGE") else []
+    return run(*measured, "-m", "pytest", *arguments)
 
 
 def set_up(extras: str) -> None:

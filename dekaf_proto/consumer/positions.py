@@ -64,6 +64,8 @@ class Positions:
                 self.look_at_leader(partition)
         waiting: dict[tuple[PartitionPhase, int], list[Partition]] = {}
         for partition in self._partitions.values():
+            if partition.phase is PartitionPhase.FETCHING:
+                continue  # as nearly all of them; this is asked after each input
             if partition.phase is PartitionPhase.INITIALIZING and self._commits.is_pending(partition.tp):
                 continue  # what was given up and taken back begins where it was (lesson 7)
             if partition.phase in self._rounds and partition.resting_until <= self._client.now:

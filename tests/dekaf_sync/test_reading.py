@@ -512,7 +512,7 @@ def test_questions_to_brokers(kafka: Kafka) -> None:
 
 def test_a_question_without_an_answer_ends_in_time(kafka: Kafka) -> None:
     kafka.fault(api=ApiKey.LIST_OFFSETS, times=None, silent="before")
-    with kafka.consumer() as consumer:
+    with kafka.consumer(request_timeout_ms=600) as consumer:
         with pytest.raises(KafkaTimeoutError, match=r"end_offsets did not finish in 0\.05 s"):
             consumer.end_offsets([T0], timeout=0.05)
         assert consumer.topics() == ["t"]

@@ -195,7 +195,10 @@ class Program:
             yield from self._commit(None)
         if isinstance(event, PartitionsAssigned) and self.member.seeks and event.partitions:
             self._seek(self.random.choice(event.partitions))
-        self.consumer.event_done(event, self.now)
+        try:
+            self.consumer.event_done(event, self.now)
+        except ClosedError:
+            assert self.leaving  # it has taken its time, and the time for closing is up
         if not isinstance(event, PartitionsAssigned):
             self._give_up(list(event.partitions))
 
