@@ -22,7 +22,7 @@ from dekaf_proto.errors import (
     NoGroupError,
     WakeupError,
 )
-from dekaf_sync import Consumer, RebalanceListener, TopicPartition
+from dekaf_sync import Consumer, RebalanceListener, Record, TopicPartition
 from tests.dekaf_sync.helpers import PATIENCE, T0, T1, T2, Kafka, Listener, in_thread, once, read, until, values
 
 AnyConsumer = Consumer[Any, Any]
@@ -352,7 +352,7 @@ def test_lost_partitions_are_revoked_ones_unless_somebody_minds(kafka: Kafka) ->
 
 
 @pytest.mark.parametrize("where", ["assigned", "revoked"])
-@pytest.mark.parametrize("way", ["for", "poll"])
+@pytest.mark.parametrize("way", ["for", "poll", "batches"])
 def test_closing_in_a_listener(kafka: Kafka, where: str, way: str) -> None:
     kafka.append("a")
     listener = Listener(**{where: lambda consumer, _: consumer.close()})
@@ -361,6 +361,8 @@ def test_closing_in_a_listener(kafka: Kafka, where: str, way: str) -> None:
     if where == "assigned":
         if way == "for":
             assert list(consumer) == []
+        elif way == "batches":
+            assert list(consumer.batches()) == []
         else:
             with pytest.raises(ClosedError):
                 consumer.poll(PATIENCE)
