@@ -18,10 +18,12 @@ from dekaf_proto.errors import (
     ClosedError,
     ConcurrentUseError,
     ConfigurationError,
+    ErrorCode,
     LocalProtocolError,
     NoGroupError,
     WakeupError,
 )
+from dekaf_proto.messages import ApiKey
 from dekaf_sync import Consumer, RebalanceListener, Record, TopicPartition
 from tests.dekaf_sync.helpers import PATIENCE, T0, T1, T2, Kafka, Listener, in_thread, once, read, until, values
 
@@ -343,7 +345,9 @@ def test_lost_partitions_are_revoked_ones_unless_somebody_minds(kafka: Kafka) ->
         with kafka.member(group_id=group) as consumer:
             consumer.subscribe("t", listener)
             settle(consumer, until_told=lambda c=consumer: len(c.assignment) == 3)  # type: ignore[misc]
-            kafka.fault(api=12, error=25)  # a heartbeat is told that it is no member
+            kafka.fault(
+                api=ApiKey.HEARTBEAT, error=ErrorCode.UNKNOWN_MEMBER_ID
+            )  # a heartbeat is told that it is no member
             settle(consumer, until_told=lambda known=known: [e for e in known if e == 3 or e == ("lost", ALL)])  # type: ignore[misc]
     assert minds.told[:2] == [("assigned", ALL), ("lost", ALL)]
 

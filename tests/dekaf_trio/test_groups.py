@@ -15,9 +15,11 @@ from dekaf_proto.errors import (
     ClosedError,
     ConcurrentUseError,
     ConfigurationError,
+    ErrorCode,
     LocalProtocolError,
     NoGroupError,
 )
+from dekaf_proto.messages import ApiKey
 from dekaf_trio import Consumer, RebalanceListener, TopicPartition
 from tests.dekaf_trio.memory import T0, T1, MemoryKafka, run, take
 from tests.dekaf_trio.test_cancellation import CancelAt
@@ -266,7 +268,7 @@ def test_what_a_listener_can_t_do(way: str) -> None:
         kafka.append("a")
 
         async def refused(consumer: AnyConsumer, _: object) -> None:
-            call = READS.get(way, lambda consumer: consumer.unsubscribe())
+            call = READS.get(way, Consumer.unsubscribe)
             with pytest.raises((LocalProtocolError, StopAsyncIteration)) as caught:
                 await call(consumer)
             assert "a listener can't" in str(caught.value) or consumer._reader.closed
@@ -322,7 +324,7 @@ def test_lost_partitions_are_revoked_ones_unless_somebody_minds() -> None:
             async with kafka.member(group_id=f"g{len(revoked)}") as consumer:
                 consumer.subscribe("t", listener)
                 await poll_for(consumer, 1)
-                kafka.do(lambda broker, now: broker.faults.add(api=12, error=25))
+                kafka.do(lambda broker, now: broker.faults.add(api=ApiKey.HEARTBEAT, error=ErrorCode.UNKNOWN_MEMBER_ID))
                 await poll_for(consumer, 1)
         assert revoked == [0, 2]
         assert minds.told[1] == ("lost", BOTH)
