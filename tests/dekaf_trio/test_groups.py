@@ -394,6 +394,30 @@ def test_closing_while_another_task_reads(state: str, way: str) -> None:
     run(main)
 
 
+def test_closing_goes_on_when_the_listener_of_a_task_that_reads_has_failed() -> None:
+    async def main(kafka: MemoryKafka) -> None:
+        async def slow(*_: object) -> None:
+            await trio.sleep(2)
+            raise ZeroDivisionError
+
+        listener = Listener(assigned=slow)
+        async with kafka.member(close_timeout_ms=60_000) as consumer, trio.open_nursery() as nursery:
+            consumer.subscribe("t", listener)
+
+            async def read() -> None:
+                with pytest.raises(ZeroDivisionError):
+                    await consumer.poll()
+
+            nursery.start_soon(read)
+            await trio.sleep(1)
+            await consumer.close()
+            assert trio.current_time() < 10
+        assert kafka.members == 0
+        assert listener.done == ["revoked"]
+
+    run(main)
+
+
 def test_the_error_of_the_body_wins(caplog: pytest.LogCaptureFixture) -> None:
     async def main(kafka: MemoryKafka) -> None:
         kafka.append("a", "b")
