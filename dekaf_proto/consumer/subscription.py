@@ -340,9 +340,14 @@ class Subscription:
         for partition in self._partitions.values():
             partition.withheld = True
         self._handout.stop()
-        # In the middle of a sync nothing can be committed, but that is soon over.
+        # In the middle of a sync nothing can be committed, but that is soon over. Who has kept partitions over a join
+        # waits for that too: the group may have begun the next generation, and would take nothing under the old one.
         now = self._client.now
-        yield Wait(lambda: membership.state is not MemberState.SYNCING, now + (deadline - now) / 2)
+
+        def can_commit() -> bool:
+            return membership.state is not MemberState.SYNCING and not (membership.is_joining and self.owned())
+
+        yield Wait(can_commit, now + (deadline - now) / 2)
         membership.stop()
         self._remove(sorted(self._untold()))
         self._forget_events()

@@ -8,10 +8,12 @@ import pytest
 
 from dekaf_proto.errors import CommitFailedError, ErrorCode
 from dekaf_proto.events import PartitionsRevoked, Rebalance
+from dekaf_proto.group.classic import MemberState
 from dekaf_proto.messages import ApiKey
 from dekaf_proto.messages.offset_commit import OffsetCommitRequest
 from dekaf_proto.types import OffsetAndMetadata
 from tests.consumer.helpers import T0, T1, Setup
+from tests.group.helpers import Group
 
 
 def member(**options: Any) -> Setup:
@@ -84,3 +86,16 @@ def test_what_is_unassigned_by_hand_is_still_committed() -> None:
     setup.run_for(1)
     assert setup.broker.committed("g")[T0].offset == 2
     assert not isinstance(setup.poll(), Rebalance)
+
+
+def test_who_closes_while_it_joins_commits_what_it_has_kept() -> None:  # the generation may have begun already
+    group = Group({"t": 2}, partition_assignment_strategy="cooperative-sticky", auto_commit_interval_ms=600_000)
+    one = group.join()
+    group.append("a", "b")
+    group.run_until(lambda: one.records == ["a", "b"])
+    two = group.join()
+    group.run_until(lambda: one.state is MemberState.JOINING)
+    one.close()
+    assert group.broker.committed("g")[T0].offset == 2
+    group.settle()
+    assert two.records == []
