@@ -112,8 +112,8 @@ def commits(bootstrap: str, rounds: int, count: int) -> None:
 def main(arguments: list[str]) -> None:
     rounds = 1 if "--quick" in arguments else 5
     named = [a for a in arguments if not a.startswith("--")]
-    for build in ("compiled", "pure"):
-        python_of("compiled" if build == "compiled" else "pure")
+    python_of("compiled")
+    python_of("pure")
     with JavaHelper() as java, KafkaCluster(java) as kafka:
         for topic, partitions, records in (("few", 6, 60), ("many", 6, 12_000), ("shared", PARTITIONS, 0)):
             kafka.create_topic(topic, partitions)
