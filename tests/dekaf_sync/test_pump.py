@@ -42,7 +42,7 @@ class Told:
     def connect_failed(self, conn: int, error: str, now: float) -> None:
         self.told.append(("connect_failed", conn, error))
 
-    def receive_data(self, conn: int, data: memoryview, now: float) -> None:
+    def receive_data(self, conn: int, data: bytes | bytearray | memoryview, now: float) -> None:
         self.data += data
 
     def disconnected(self, conn: int, error: str, now: float) -> None:

@@ -230,6 +230,12 @@ class Group(Setup):
         )
         assert read == [tp for tp in there if tp.topic in wanted]
 
+    def settle_others(self, one: Program) -> None:
+        """The same for all others, while one is out."""
+        self.programs.remove(one)
+        self.settle()
+        self.programs.append(one)
+
     def joins(self) -> list[JoinGroupRequest]:
         return self.requests(JoinGroupRequest)
 

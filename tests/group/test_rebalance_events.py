@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dekaf_proto.consumer import FetchedRecords
 from dekaf_proto.errors import CommitFailedError, ErrorCode, LocalProtocolError, NotAssignedError
 from dekaf_proto.events import PartitionsAssigned, PartitionsLost, PartitionsRevoked, Rebalance
 from dekaf_proto.group.classic import MemberState
@@ -41,6 +42,13 @@ def until_told(group: Group, one: Program, kind: type[Rebalance], **other: Any) 
     two = group.join(**other)
     group.run_until(lambda: isinstance(one.event, kind))
     return two
+
+
+def poll(group: Group, one: Program) -> FetchedRecords[Any, Any]:
+    """The records that a sleeping program gets."""
+    run = one.consumer.poll(group.now)
+    assert isinstance(run, FetchedRecords)
+    return run
 
 
 def put_out(group: Group, one: Program) -> None:
@@ -89,16 +97,16 @@ def test_what_is_kept_is_read_all_the_while() -> None:  # G23, trap 26
     assert one.membership.rebalances == 3
 
 
-def test_what_a_member_gives_up_goes_to_the_other_where_it_stopped() -> None:
-    for strategy in STRATEGIES:
-        group, one = stable(partition_assignment_strategy=strategy)
-        two = group.join()
-        group.settle()
-        group.append("c0", partition=0)
-        group.append("c1", partition=1)
-        group.run_until(lambda: len(one.records + two.records) == 2)
-        group.run_for(1)
-        assert sorted(one.records + two.records) == ["c0", "c1"]
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_what_a_member_gives_up_goes_to_the_other_where_it_stopped(strategy: list[str]) -> None:
+    group, one = stable(partition_assignment_strategy=strategy)
+    two = group.join()
+    group.settle()
+    group.append("c0", partition=0)
+    group.append("c1", partition=1)
+    group.run_until(lambda: len(one.records + two.records) == 2)
+    group.run_for(1)
+    assert sorted(one.records + two.records) == ["c0", "c1"]
 
 
 def test_nothing_is_revoked_before_the_first_join() -> None:  # G22
@@ -167,12 +175,12 @@ def test_the_record_in_hand_is_not_finished_by_a_revocation() -> None:  # lesson
     one.sleep()
     group.append("c0", "d0", partition=0)
     group.run_for(1)
-    run = one.consumer.poll(group.now)
-    assert next(run).value == b"c0"  # type: ignore[call-overload]
-    assert next(run).value == b"d0"  # type: ignore[call-overload]
+    run = poll(group, one)
+    assert next(run).value == b"c0"
+    assert next(run).value == b"d0"
     two = group.join()
     group.run_until(lambda: one.consumer._subscription.has_event)
-    assert next(run, None) is None  # type: ignore[call-overload]
+    assert next(run, None) is None
     one.reads = True
     one.wake()
     group.settle()
@@ -185,8 +193,8 @@ def test_a_record_that_is_still_in_hand_is_handed_out_again() -> None:  # lesson
     one.sleep()
     group.append("c1", "d1", partition=1)
     group.run_for(1)
-    run = one.consumer.poll(group.now)
-    assert [next(run).value, next(run).value] == [b"c1", b"d1"]  # type: ignore[call-overload]
+    run = poll(group, one)
+    assert [next(run).value, next(run).value] == [b"c1", b"d1"]
     # The program dies with d1 in hand.
     one.die()
     two = group.join()
@@ -227,30 +235,29 @@ def test_in_revoked() -> None:  # G25
     assert one.consumer.paused == []  # it is another assignment
 
 
-def test_in_assigned() -> None:  # lesson 7, 24
-    for strategy in STRATEGIES:
-        group, one = stable(partition_assignment_strategy=strategy)
-        one.close()
-        group.programs.remove(one)
-        two = group.add()
-        seen: list[object] = []
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_in_assigned(strategy: list[str]) -> None:  # lesson 7, 24
+    group, one = stable(partition_assignment_strategy=strategy)
+    one.close()
+    group.programs.remove(one)
+    two = group.add()
+    seen: list[object] = []
 
-        def listener(event: Rebalance, two: Program = two, group: Group = group, seen: list[object] = seen) -> None:
-            seen.append([two.consumer.position(tp) for tp in event.partitions])
-            two.consumer.seek(T0, 1, group.now)
-            two.consumer.pause([T1], group.now)
-            seen.append(two.consumer.position(T0))
+    def listener(event: Rebalance) -> None:
+        seen.append([two.consumer.position(tp) for tp in event.partitions])
+        two.consumer.seek(T0, 1, group.now)
+        two.consumer.pause([T1], group.now)
+        seen.append(two.consumer.position(T0))
 
-        two.listener = listener
-        group.add_consumer(**group.options)
-        two.subscribe("t")
-        group.settle()
-        assert seen == [[None, None], 1]  # what is committed is not known yet, and a seek beats it
-        assert two.records == ["b0"]
-        assert two.consumer.position(T0) == 2
-        assert two.consumer.paused == [T1]
-        group.run_for(6)
-        assert group.broker.committed("g")[T0].offset == 2
+    two.listener = listener
+    two.subscribe("t")
+    group.settle()
+    assert seen == [[None, None], 1]  # what is committed is not known yet, and a seek beats it
+    assert two.records == ["b0"]
+    assert two.consumer.position(T0) == 2
+    assert two.consumer.paused == [T1]
+    group.run_for(6)
+    assert group.broker.committed("g")[T0].offset == 2
 
 
 def test_the_committed_offset_is_asked_for_while_the_listener_runs() -> None:
@@ -277,7 +284,7 @@ def test_a_commit_in_assigned_of_what_was_just_given() -> None:  # the new gener
     group.result(one.consumer.commit({T1: 1}, group.now))
     assert group.broker.committed("g")[T1].offset == 1
     assert group.requests(OffsetCommitRequest)[-1].generation_id_or_member_epoch == 2
-    with pytest.raises(CommitFailedError, match="the group has rebalanced|not assigned"):
+    with pytest.raises(CommitFailedError, match="they are not assigned to it"):
         group.result(one.consumer.commit({T0: 1}, group.now))
     one.go_on()
     group.settle()
@@ -477,7 +484,7 @@ def test_a_late_answer_to_a_loss_takes_nothing_away() -> None:  # lesson 20
     assert one.log == ["lost t-0 t-1", "assigned t-0 t-1"]
 
 
-# ------------------------------------------------------------------------------------- what is left behind by a rebalance
+# ------------------------------------------------------------------------------- what is left behind by a rebalance
 
 
 def test_nothing_of_an_earlier_assignment_is_used_again() -> None:  # lesson 20
@@ -500,9 +507,9 @@ def test_buffered_records_of_a_lost_partition_are_dropped() -> None:  # G21, les
     one.sleep()
     group.append("c0")
     group.run_for(1)
-    run = one.consumer.poll(group.now)
+    run = poll(group, one)
     put_out(group, one)
-    assert next(run, None) is None  # type: ignore[call-overload]
+    assert next(run, None) is None
     one.wake()
     group.settle()
     group.run_for(1)
