@@ -693,11 +693,9 @@ class Classic:
             return True
         if code.invalidates == "coordinator":
             self._coordinator_lost(code)
-            return False
-        if code.retriable:
-            return False
-        self._judge(code, "a heartbeat to")
-        return True
+        elif not code.retriable:
+            self._judge(code, "a heartbeat to")
+        return False
 
     def _too_slow(self) -> None:
         """The program has not asked for anything for too long: others are to have its partitions (G21)."""

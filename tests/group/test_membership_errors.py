@@ -378,6 +378,28 @@ def test_a_late_answer_to_a_heartbeat_of_the_generation_before() -> None:  # les
     assert min(b - a for a, b in itertools.pairwise(times)) > 0.09  # one row of heartbeats, not two
 
 
+def test_put_out_while_a_heartbeat_is_on_its_way() -> None:  # lesson 21
+    group, one = stable(exclusive=False)
+    fault = group.broker.faults.add(api=ApiKey.HEARTBEAT, drop="before", delay=0.05)
+    group.run_until(lambda: fault.hits)
+    assert one.membership.generation_refused(E.ILLEGAL_GENERATION, one.membership.identity)
+    group.settle()
+    assert one.log == ["lost t-0 t-1", "assigned t-0 t-1"]
+
+
+def test_put_out_while_a_heartbeat_looks_for_the_coordinator() -> None:
+    group, one = stable(exclusive=False)
+    group.broker.faults.add(api=ApiKey.HEARTBEAT, error=E.NOT_COORDINATOR)
+    fault = group.broker.faults.add(api=ApiKey.FIND_COORDINATOR, delay=1.0)
+    group.run_until(lambda: fault.hits)
+    assert one.membership.generation_refused(E.ILLEGAL_GENERATION, one.membership.identity)
+    before = len(group.heartbeats())
+    group.run_until(lambda: one.state is MemberState.SYNCING)
+    assert len(group.heartbeats()) == before
+    group.settle()
+    assert one.log == ["lost t-0 t-1", "assigned t-0 t-1"]
+
+
 @pytest.mark.parametrize("code", [E.ILLEGAL_GENERATION, E.UNKNOWN_MEMBER_ID])
 def test_put_out_while_a_join_is_on_its_way(code: ErrorCode) -> None:  # G16 for a join
     group, one = stable(**COOPERATIVE)
