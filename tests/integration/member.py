@@ -154,12 +154,19 @@ WAYS: dict[str, Callable[[Member], None]] = {way.__name__: way for way in (plain
 
 
 def _commit(consumer: Consumer[Any, Any], target: AnyRecord | Batch[Any, Any], records: Sequence[AnyRecord]) -> None:
+    woken: WakeupError | None = None
     try:
-        consumer.commit(target)
+        try:
+            consumer.commit(target)
+        except WakeupError as error:  # it is to close, but only after this
+            woken = error
+            consumer.commit(target)
     except RebalanceError as error:
         report("refused", type(error).__name__, str(error))
     else:
         report_committed(records)
+    if woken is not None:
+        raise woken
 
 
 def main() -> None:
