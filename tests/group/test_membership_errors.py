@@ -25,7 +25,7 @@ from dekaf_proto.messages.find_coordinator import FindCoordinatorRequest
 from dekaf_proto.messages.heartbeat import HeartbeatRequest
 from dekaf_proto.messages.join_group import JoinGroupRequest, JoinGroupResponse
 from dekaf_proto.messages.leave_group import LeaveGroupResponse, MemberResponse
-from dekaf_proto.messages.offset_commit import OffsetCommitRequest
+from dekaf_proto.messages.offset_commit import OffsetCommitRequest, OffsetCommitResponse
 from dekaf_proto.messages.sync_group import SyncGroupResponse
 from dekaf_proto.types import TopicPartition
 from tests.group.helpers import Group, Program
@@ -580,6 +580,25 @@ def test_a_commit_says_that_there_is_a_rebalance() -> None:  # 7.3: 27
     group.settle()
     assert one.log == ["revoked t-0 t-1", "assigned t-0 t-1"]
     assert group.joins()[0].reason == "a commit was answered with REBALANCE_IN_PROGRESS"
+
+
+def test_a_commit_of_a_generation_that_is_over() -> None:  # trap 25, G18: nothing is lost for that
+    group, one = stable(enable_auto_commit=False, **COOPERATIVE)
+    group.append("a")
+    group.run_until(lambda: one.records)
+
+    def late(request: object, response: OffsetCommitResponse) -> OffsetCommitResponse:
+        one.membership.generation += 1  # as if the next one had begun before the answer arrived
+        return response
+
+    group.broker.faults.add(api=ApiKey.OFFSET_COMMIT, error=E.ILLEGAL_GENERATION, alter=late)
+    with pytest.raises(RebalanceInProgressError):
+        group.result(one.consumer.commit(None, group.now, retry=False))
+    assert one.reading == [T0, T1]
+    one.membership.generation -= 1
+    group.result(one.consumer.commit(None, group.now))
+    group.settle()
+    assert one.log == []
 
 
 def test_a_commit_before_the_first_join() -> None:  # P10, lesson 7
