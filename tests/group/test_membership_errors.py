@@ -535,6 +535,19 @@ def test_attempts_become_fewer() -> None:
     assert group.now - began < 0.2  # it begins anew
 
 
+def test_a_new_subscription_does_not_wait_for_the_next_attempt_of_the_old_one() -> None:
+    group, one = stable()
+    fault = rejoin(group, one, ApiKey.JOIN_GROUP, error=E.COORDINATOR_LOAD_IN_PROGRESS, times=None)
+    group.run_until(lambda: fault.hits == 10)
+    group.run_for(0.01)
+    group.broker.faults.clear()
+    group.result(one.consumer.unsubscribe(group.now))
+    began = group.now
+    one.subscribe("t")
+    group.run_until(lambda: one.state is MemberState.STABLE)
+    assert group.now - began < 0.1
+
+
 def test_put_out_again_and_again() -> None:
     group, one = stable(exclusive=False, busy=200)
     for _ in range(10):
