@@ -18,11 +18,13 @@ from dekaf_proto.errors import (
     ClosedError,
     ConcurrentUseError,
     ConfigurationError,
+    ErrorCode,
     LocalProtocolError,
     NoGroupError,
     WakeupError,
 )
-from dekaf_sync import Consumer, RebalanceListener, TopicPartition
+from dekaf_proto.messages import ApiKey
+from dekaf_sync import Consumer, RebalanceListener, Record, TopicPartition
 from tests.dekaf_sync.helpers import PATIENCE, T0, T1, T2, Kafka, Listener, in_thread, once, read, until, values
 
 AnyConsumer = Consumer[Any, Any]
@@ -343,7 +345,9 @@ def test_lost_partitions_are_revoked_ones_unless_somebody_minds(kafka: Kafka) ->
         with kafka.member(group_id=group) as consumer:
             consumer.subscribe("t", listener)
             settle(consumer, until_told=lambda c=consumer: len(c.assignment) == 3)  # type: ignore[misc]
-            kafka.fault(api=12, error=25)  # a heartbeat is told that it is no member
+            kafka.fault(
+                api=ApiKey.HEARTBEAT, error=ErrorCode.UNKNOWN_MEMBER_ID
+            )  # a heartbeat is told that it is no member
             settle(consumer, until_told=lambda known=known: [e for e in known if e == 3 or e == ("lost", ALL)])  # type: ignore[misc]
     assert minds.told[:2] == [("assigned", ALL), ("lost", ALL)]
 
@@ -352,7 +356,7 @@ def test_lost_partitions_are_revoked_ones_unless_somebody_minds(kafka: Kafka) ->
 
 
 @pytest.mark.parametrize("where", ["assigned", "revoked"])
-@pytest.mark.parametrize("way", ["for", "poll"])
+@pytest.mark.parametrize("way", ["for", "poll", "batches"])
 def test_closing_in_a_listener(kafka: Kafka, where: str, way: str) -> None:
     kafka.append("a")
     listener = Listener(**{where: lambda consumer, _: consumer.close()})
@@ -361,6 +365,8 @@ def test_closing_in_a_listener(kafka: Kafka, where: str, way: str) -> None:
     if where == "assigned":
         if way == "for":
             assert list(consumer) == []
+        elif way == "batches":
+            assert list(consumer.batches()) == []
         else:
             with pytest.raises(ClosedError):
                 consumer.poll(PATIENCE)
@@ -499,7 +505,7 @@ def test_ctrl_c_at_every_line_of_a_rebalance(kafka: Kafka) -> None:
     from tests.dekaf_sync.test_threads import Interrupter
 
     kafka.append("a", "b")
-    at, hit = 0, True
+    at, hit, untold = 0, True, 0
     while hit:
         at += 1
         listener = Listener()
@@ -510,11 +516,12 @@ def test_ctrl_c_at_every_line_of_a_rebalance(kafka: Kafka) -> None:
             hit = interrupter.hit
             consumer.seek_to_beginning() if consumer.assignment else None
             assert read(consumer, 2) == ["a", "b"]
-            assert [name for name, _ in listener.told] == ["assigned"] or not listener.told
-            if not listener.told:
-                assert hit
+            names = [name for name, _ in listener.told]
+            assert names in (["assigned"], [])
+            untold += not names
         assert kafka.members() == 0
     assert at > 30
+    assert untold <= 1  # when it comes on the very line that calls the listener
 
 
 def test_a_wakeup_during_a_listener(kafka: Kafka) -> None:
