@@ -261,9 +261,7 @@ class Classic:
         self._reset(reason, keep_id=False)
         if not member_id or self._client.config.group_instance_id is not None:
             return
-        # After a session nobody remembers it any more.
-        seconds = self._client.config.session_timeout_ms / 1000 if timeout is None else timeout
-        goodbye = self._client.runner.start("leaving the group", self._say_goodbye(member_id, reason), seconds)
+        goodbye = self._client.runner.start("leaving the group", self._say_goodbye(member_id, reason), timeout)
         yield Wait(lambda: goodbye.done)
         if goodbye.error is not None:
             log.info("group %s: leaving: %s", self._group_id, goodbye.error)
