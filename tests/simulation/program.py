@@ -70,6 +70,12 @@ class Program:
     def note(self, what: str) -> None:
         self.world.history.note(self.now, self.name, what)
 
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something that the group does not know yet."""
+        membership = self.consumer._membership
+        return self.topics != self._subscribed or membership is None or not membership.is_settled
+
     # ------------------------------------------------------------------------------------------------- the world says
 
     def look(self) -> None:

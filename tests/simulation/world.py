@@ -132,7 +132,7 @@ class World:
         names = sorted(program.consumer.group_metadata().member_id for program in alive)
         if sorted(member.member_id for member in group.members) != names:
             return False
-        if any(program.rests or program.leaving for program in alive):
+        if any(program.rests or program.leaving or program.has_news for program in alive):
             return False
         wanted = {
             TopicPartition(p.topic.name, p.index)
