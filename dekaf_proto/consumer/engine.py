@@ -112,6 +112,7 @@ class Consumer(Generic[K, V]):
         if config.group_id is not None:
             self._membership = Classic(self._client, self._metadata, self._subscription)
             self._subscription.membership = self._commits.membership = self._membership
+            self._commits.is_subscribed = lambda: self._subscription.is_subscribed
             self._commits.has_event = lambda: self._subscription.has_event or self._subscription.in_listener
             self._handout.is_unsettled = self._is_unsettled
         self._started = False
@@ -220,6 +221,7 @@ class Consumer(Generic[K, V]):
         return list(self._partitions)
 
     def _add(self, wanted: Mapping[TopicPartition, int | None]) -> None:
+        self._leaving = None
         for tp, offset in wanted.items():
             partition = self._partitions.get(tp)
             if partition is None:
@@ -236,6 +238,7 @@ class Consumer(Generic[K, V]):
         for tp in tps:
             partition = self._partitions[tp] = Partition(tp, self._troubles, self._window)
             partition.withheld = True
+            partition.tenure.by_group = True
             self._positions.look_at_leader(partition)
         self._fetcher.touch()
         self._want()
@@ -283,6 +286,7 @@ class Consumer(Generic[K, V]):
             raise LocalProtocolError("partitions are assigned by hand: unsubscribe first")
         if self._leaving is not None and not self._leaving.done:
             raise LocalProtocolError("unsubscribe is still under way")
+        self._leaving = None
         self._subscription.subscribe(given)
         self._advance(now)
 

@@ -315,8 +315,8 @@ class Classic:
         self._move(MemberInput.OUT)
 
     def _fail(self, error: Exception) -> None:
-        """Nothing that waiting mends: the program must know, and act. The next attempt is made under the old name, unless
-        somebody else has that, so that the group does not wait for a ghost."""
+        """Nothing that waiting mends: the program must know, and act. The next attempt is made under the old name, so
+        that the group does not wait for a ghost; unless somebody else has taken it."""
         log.error("group %s: %s", self._group_id, error)
         self._reset(str(error), keep_id=not isinstance(error, FencedInstanceIdError))
         self._host.lose(str(error))
@@ -693,11 +693,9 @@ class Classic:
             return True
         if code.invalidates == "coordinator":
             self._coordinator_lost(code)
-            return False
-        if code.retriable:
-            return False
-        self._judge(code, "a heartbeat to")
-        return True
+        elif not code.retriable:
+            self._judge(code, "a heartbeat to")
+        return False
 
     def _too_slow(self) -> None:
         """The program has not asked for anything for too long: others are to have its partitions (G21)."""

@@ -123,6 +123,12 @@ class Program:
         self.consumer.event_done(event, self.group.now)
         self.event = None
 
+    def go_on(self) -> None:
+        """Answers what it was told, and all that comes."""
+        self.answers = True
+        self.answer()
+        self.step()
+
     def sleep(self) -> None:
         """The program does something else from now on: it neither waits nor polls."""
         self.awake = False
@@ -156,6 +162,7 @@ class Group(Setup):
     def __init__(self, topics: Mapping[str, int] | None = None, *, exclusive: bool = True, **options: Any) -> None:
         self.programs: list[Program] = []
         self.exclusive = exclusive
+        self._count = 0
         setup = {
             name: options.pop(name)
             for name in ("nodes", "seed", "release", "api_versions", "racks", "latency", "jitter", "max_chunk", "busy")
@@ -167,10 +174,11 @@ class Group(Setup):
 
     def add(self, **options: Any) -> Program:
         """One more consumer, which does nothing yet; the first call gives the one that is there."""
-        if not self.programs and not options:
+        if not self._count and not options:
             consumer = self.consumer
         else:
-            consumer = self.add_consumer(seed=len(self.programs), **{**self.options, **options})
+            consumer = self.add_consumer(seed=self._count, **{**self.options, **options})
+        self._count += 1
         program = Program(self, consumer)
         self.programs.append(program)
         return program
@@ -208,6 +216,10 @@ class Group(Setup):
                 return False
         return True
 
+    def settle_all(self) -> None:
+        """Runs until the group is stable, whatever topics there are."""
+        self.run_until(self.is_settled)
+
     def settle(self, limit: float | None = None, quiet: float = 1.0) -> None:
         """Runs until the group is stable, and stays so for a while; every partition then has its reader."""
         self.run_until(self.is_settled, limit)
@@ -221,6 +233,12 @@ class Group(Setup):
             TopicPartition(t.name, p.index) for t in self.broker.cluster.topics.values() for p in t.partitions
         )
         assert read == [tp for tp in there if tp.topic in wanted]
+
+    def settle_others(self, one: Program) -> None:
+        """The same for all others, while one is out."""
+        self.programs.remove(one)
+        self.settle()
+        self.programs.append(one)
 
     def joins(self) -> list[JoinGroupRequest]:
         return self.requests(JoinGroupRequest)

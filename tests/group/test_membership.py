@@ -107,8 +107,7 @@ def test_a_join_may_take_as_long_as_members_may() -> None:  # G9
     two = group.join()
     group.run_for(30)
     assert one.event is not None
-    one.answers = True
-    one.answer()
+    one.go_on()
     group.settle()
     assert (two.log, two.failures) == (["assigned t-0"], [])
     assert [join.member_id for join in group.joins()].count(two.membership.member_id) == 1

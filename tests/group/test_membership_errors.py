@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -374,7 +375,29 @@ def test_a_late_answer_to_a_heartbeat_of_the_generation_before() -> None:  # les
     group.settle()
     assert one.log == ["revoked t-0 t-1", "assigned t-0 t-1"]
     times = [received.now for received in group.received(HeartbeatRequest)][-4:]
-    assert min(b - a for a, b in zip(times, times[1:], strict=False)) > 0.09  # one row of heartbeats, not two
+    assert min(b - a for a, b in itertools.pairwise(times)) > 0.09  # one row of heartbeats, not two
+
+
+def test_put_out_while_a_heartbeat_is_on_its_way() -> None:  # lesson 21
+    group, one = stable(exclusive=False)
+    fault = group.broker.faults.add(api=ApiKey.HEARTBEAT, drop="before", delay=0.05)
+    group.run_until(lambda: fault.hits)
+    assert one.membership.generation_refused(E.ILLEGAL_GENERATION, one.membership.identity)
+    group.settle()
+    assert one.log == ["lost t-0 t-1", "assigned t-0 t-1"]
+
+
+def test_put_out_while_a_heartbeat_looks_for_the_coordinator() -> None:
+    group, one = stable(exclusive=False)
+    group.broker.faults.add(api=ApiKey.HEARTBEAT, error=E.NOT_COORDINATOR)
+    fault = group.broker.faults.add(api=ApiKey.FIND_COORDINATOR, delay=1.0)
+    group.run_until(lambda: fault.hits)
+    assert one.membership.generation_refused(E.ILLEGAL_GENERATION, one.membership.identity)
+    before = len(group.heartbeats())
+    group.run_until(lambda: one.state is MemberState.SYNCING)
+    assert len(group.heartbeats()) == before
+    group.settle()
+    assert one.log == ["lost t-0 t-1", "assigned t-0 t-1"]
 
 
 @pytest.mark.parametrize("code", [E.ILLEGAL_GENERATION, E.UNKNOWN_MEMBER_ID])
@@ -562,8 +585,8 @@ def test_a_commit_says_that_there_is_a_rebalance() -> None:  # 7.3: 27
 def test_a_commit_before_the_first_join() -> None:  # P10, lesson 7
     group = Group()
     one = group.add()
+    one.subscribe("t")
     with pytest.raises(CommitFailedError, match="not assigned"):
-        one.subscribe("t")
         group.result(one.consumer.commit({T0: 1}, group.now))
     group.settle()
     assert group.broker.committed("g") == {}

@@ -117,7 +117,7 @@ def acknowledge(member: Member) -> None:
     with ThreadPoolExecutor(8) as pool:
         for record in member.consumer:
             ahead.acquire()
-            pool.submit(work, record, random.uniform(0, 30 * member.pace))
+            pool.submit(work, record, random.uniform(0, member.pace))
             member.glance()
 
 

@@ -70,6 +70,12 @@ class Program:
     def note(self, what: str) -> None:
         self.world.history.note(self.now, self.name, what)
 
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something that the group does not know yet."""
+        membership = self.consumer._membership
+        return self.topics != self._subscribed or membership is None or not membership.is_settled
+
     # ------------------------------------------------------------------------------------------------- the world says
 
     def look(self) -> None:
@@ -195,7 +201,10 @@ class Program:
             yield from self._commit(None)
         if isinstance(event, PartitionsAssigned) and self.member.seeks and event.partitions:
             self._seek(self.random.choice(event.partitions))
-        self.consumer.event_done(event, self.now)
+        try:
+            self.consumer.event_done(event, self.now)
+        except ClosedError:
+            assert self.leaving  # it has taken its time, and the time for closing is up
         if not isinstance(event, PartitionsAssigned):
             self._give_up(list(event.partitions))
 

@@ -132,7 +132,7 @@ class World:
         names = sorted(program.consumer.group_metadata().member_id for program in alive)
         if sorted(member.member_id for member in group.members) != names:
             return False
-        if any(program.rests or program.leaving for program in alive):
+        if any(program.rests or program.leaving or program.has_news for program in alive):
             return False
         wanted = {
             TopicPartition(p.topic.name, p.index)
@@ -207,6 +207,7 @@ class World:
         members = self.broker.group("g").members
         if members and any(member.instance_id is not None for member in members):
             self.note("a rebalance, for the sake of static members")
+            self.plan.calm = False
             self.broker.expire_member("g", self.random.choice(members).member_id, self.network.now)
 
     def has_ended(self, member: Member) -> None:
