@@ -27,6 +27,7 @@ from dekaf_proto.messages.sync_group import SyncGroupResponse
 from dekaf_proto.types import TopicPartition
 from tests.group.helpers import Group, Program
 
+HALF: Any = 0.5
 T0, T1 = TopicPartition("t", 0), TopicPartition("t", 1)
 COOPERATIVE: dict[str, Any] = {"partition_assignment_strategy": ["cooperative-sticky"]}
 STRATEGIES = [["range"], ["cooperative-sticky"]]
@@ -295,6 +296,8 @@ def test_iterators_are_as_good_as_lists() -> None:
         (lambda members: {_of(members, "t"): [TopicPartition("u", 0)]}, "which is not subscribed to u"),
         (lambda members: {members[0].id: ["t-0"]}, "TypeError"),
         (lambda members: {members[0].id: None}, "TypeError"),
+        (lambda members: {members[0].id: [T0._replace(partition=HALF)]}, "partitions"),
+        (lambda members: {members[0].id: [("t", 0)]}, "AttributeError"),
         (lambda members: [], "AttributeError"),
         (ValueError("no idea"), "ValueError: no idea"),
     ],
