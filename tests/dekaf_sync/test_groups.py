@@ -26,6 +26,7 @@ from dekaf_proto.errors import (
 from dekaf_proto.messages import ApiKey
 from dekaf_sync import Consumer, RebalanceListener, Record, TopicPartition
 from tests.dekaf_sync.helpers import PATIENCE, T0, T1, T2, Kafka, Listener, in_thread, once, read, until, values
+from tests.dekaf_sync.test_threads import Interrupter
 
 AnyConsumer = Consumer[Any, Any]
 ALL = [0, 1, 2]
@@ -502,8 +503,6 @@ def test_ctrl_c_in_a_listener_of_unsubscribe(kafka: Kafka) -> None:
 
 def test_ctrl_c_at_every_line_of_a_rebalance(kafka: Kafka) -> None:
     """The listener is told of each event, nothing hangs, and nothing is lost or comes twice."""
-    from tests.dekaf_sync.test_threads import Interrupter
-
     kafka.append("a", "b")
     at, hit, untold = 0, True, 0
     while hit:
@@ -522,6 +521,30 @@ def test_ctrl_c_at_every_line_of_a_rebalance(kafka: Kafka) -> None:
         assert kafka.members() == 0
     assert at > 30
     assert untold <= 1  # when it comes on the very line that calls the listener
+
+
+@pytest.mark.parametrize("way", ["close", "unsubscribe"])
+def test_ctrl_c_at_every_line_of_leaving(kafka: Kafka, way: str) -> None:
+    """Another `close` ends everything, and the listener is told of the end once, or not at all if it came too late."""
+    kafka.append("a")
+    at, hit, left = 0, True, 0
+    while hit:
+        at += 1
+        listener = Listener()
+        consumer = kafka.member(group_id=f"g{at}")
+        consumer.subscribe("t", listener)
+        assert read(consumer, 1) == ["a"]
+        with suppress(KeyboardInterrupt), Interrupter(at, "dekaf_sync/_") as interrupter:
+            getattr(consumer, way)()
+        hit = interrupter.hit
+        started = time.monotonic()
+        consumer.close(timeout=5.0)
+        assert time.monotonic() - started < 5.0
+        assert listener.told in ([("assigned", ALL)], [("assigned", ALL), ("revoked", ALL)])
+        left += kafka.members(f"g{at}") == 0
+    assert at > 30
+    # Ctrl+C in the wait of `close` ends everything at once, and the group will notice that later.
+    assert left > at / 2 if way == "close" else left == at
 
 
 def test_a_wakeup_during_a_listener(kafka: Kafka) -> None:
