@@ -185,9 +185,9 @@ class Consumer(Client, Generic[K, V]):
                         if not self._ask(bound, None):
                             return
                     except ClosedError:
-                        if self._pump.released:  # by a listener
-                            return
-                        raise
+                        if not self._pump.released:  # by a listener
+                            raise
+                        return
                     continue
                 yield from run
                 if self._run is run:
@@ -199,7 +199,11 @@ class Consumer(Client, Generic[K, V]):
         with Hold(self):
             self._pump.check()
             while not self._pump.released:  # else the loop's body has closed it
-                yield self._gather(limit, None, max_wait)  # with no step between, where Ctrl+C could come
+                try:
+                    yield self._gather(limit, None, max_wait)  # with no step between, where Ctrl+C could come
+                except ClosedError:
+                    if not self._pump.released:  # by a listener
+                        raise
 
     def _gather(self, limit: int, timeout: float | None, linger: float) -> Batch[K, V]:
         deadline = None if timeout is None else time.monotonic() + timeout
