@@ -147,9 +147,9 @@ class Consumer(Generic[K, V]):
 
         The record or batch in hand is not finished: it will be given again. What can't be done within
         `close_timeout_ms` is left and logged. The listener's `on_revoked` is called, and the callbacks of
-        `commit_async` that are left; the first error of theirs is raised at the end. In a listener it takes what that
-        was called for as done, and closes at once. Closing again does nothing. If this is cancelled, it goes on
-        closing, and the end of the `async with` waits for it.
+        `commit_async` that are left; the first error of theirs is raised at the end. A listener may close, too: then its
+        event counts as answered. Closing again does nothing. If this is cancelled, it goes on closing, and the end of
+        the `async with` waits for it.
         """
         if self._pump.entered:
             await self._close(self._pump.close)
