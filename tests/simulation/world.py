@@ -240,7 +240,7 @@ class World:
         random = self.random
         if self._mended:
             return
-        calm: list[Callable[[], None]] = [self._one_leaves, self._one_leaves, self._one_comes]
+        calm: list[Callable[[], None]] = [self._one_leaves, self._one_leaves, self._one_comes, self._one_unsubscribes]
         wild = [
             self._one_dies,
             self._one_dies,
@@ -248,6 +248,7 @@ class World:
             self._one_dozes,
             self._a_namesake_comes,
             self._other_topics,
+            self._one_unsubscribes,
             self._coordinator_moves,
             self._coordinator_moves,
             self._a_node_stops,
@@ -309,6 +310,12 @@ class World:
         program = self._one()
         if program is not None and program.member.instance is not None:
             self._start(program.member)
+
+    def _one_unsubscribes(self) -> None:
+        program = self._one()
+        if program is not None:
+            program.away = self.random.choice((0.01, 1.0, 4.0))
+            program.hurry()
 
     def _other_topics(self) -> None:
         program = self._one()
