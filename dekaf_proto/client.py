@@ -17,7 +17,7 @@ from dekaf_proto.connection import AnyRequest
 from dekaf_proto.connections import Connections, log
 from dekaf_proto.errors import ClosedError, ConnectionLostError
 from dekaf_proto.node import Node, NodeKey, NodeState, PendingRequest, Purpose, ResponseHandler
-from dekaf_proto.operation import Call, FlowRunner
+from dekaf_proto.operation import Call, FlowRunner, sooner
 
 #: Stands for any broker: the one that has least to do (C7).
 LEAST_LOADED: Final = "least loaded"
@@ -40,8 +40,7 @@ class Client(Connections):
         self._useless_starts = 0
 
     def next_deadline(self) -> float | None:
-        times = (super().next_deadline(), self.runner.next_deadline())
-        return min((time for time in times if time is not None), default=None)
+        return sooner(super().next_deadline(), self.runner.next_deadline())
 
     # --------------------------------------------------------------------------------------------------- requests
 

@@ -22,6 +22,7 @@ from dekaf_proto.events import Address, Connect, Disconnect, Effect, Resolve, Se
 from dekaf_proto.logs import RateLimited
 from dekaf_proto.messages import ApiKey
 from dekaf_proto.node import Node, NodeInput, NodeState
+from dekaf_proto.operation import sooner
 from dekaf_proto.wire.schema import Buffer
 
 log = logging.getLogger("dekaf.client")
@@ -166,8 +167,10 @@ class Connections(ABC):
     def next_deadline(self) -> float | None:
         """When `handle_timeout` has to be called at the latest."""
         idle = self.config.connections_max_idle_ms / 1000
-        times = (node.next_deadline(idle) for node in self._all_nodes())
-        return min((time for time in times if time is not None), default=None)
+        earliest: float | None = None
+        for node in self._all_nodes():
+            earliest = sooner(earliest, node.next_deadline(idle))
+        return earliest
 
     def _at(self, handle: int, state: NodeState | None, now: float) -> Node | None:
         """The node that an input is about; None if the input is stale."""

@@ -156,19 +156,22 @@ class Node:
     def next_deadline(self, max_idle: float) -> float | None:
         """When something is due: the end of a rest, of a connection's set-up, of the oldest requests, of a throttle, of
         `max_idle` seconds without use."""
-        if self.state is NodeState.IDLE:
+        state = self.state
+        if state is NodeState.IDLE:
             return None
+        if state is NodeState.READY and not self.queue:
+            if not self.in_flight:
+                return self.last_used + max_idle
+            if len(self.in_flight) == 1:  # as nearly always; this is asked after each input
+                return next(iter(self.in_flight.values())).deadline
         times = [pending.deadline for pending in self.in_flight.values()]
         times += [pending.deadline for pending in self.queue]
-        if self.state is NodeState.BACKOFF:
+        if state is NodeState.BACKOFF:
             times.append(self.resting_until)
         if self.setup_deadline is not None:
             times.append(self.setup_deadline)
-        if self.state is NodeState.READY:
-            if self.queue:
-                times.append(self.throttled_until)
-            elif not self.in_flight:
-                times.append(self.last_used + max_idle)
+        if state is NodeState.READY and self.queue:
+            times.append(self.throttled_until)
         return min(times, default=None)
 
     def hindrances(self) -> list[tuple[str, str]]:

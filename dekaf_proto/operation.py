@@ -169,6 +169,13 @@ class _Task:
         return next((error for error in found if error is not None), None)
 
 
+def sooner(a: float | None, b: float | None) -> float | None:
+    """The earlier one of two times, of which either may be none."""
+    if a is None or (b is not None and b < a):
+        return b
+    return a
+
+
 SendCall = Callable[[Call, Callable[[Any, Exception | None], None]], None]
 
 
@@ -220,8 +227,7 @@ class FlowRunner:
         self.now = now
         self._disturbed = False
         progress = False
-        self._wake()
-        while True:
+        while self._wake() or self._expire():
             while self._ready:
                 task, value, error = self._ready.popleft()
                 if not task.done:
@@ -229,17 +235,21 @@ class FlowRunner:
                     self._resume(task, value, error)
             if self._crash is not None:
                 raise self._crash
-            if not self._wake() and not self._expire():
-                return progress
+        return progress
 
     def next_deadline(self) -> float | None:
         """When `run` has to be called again at the latest."""
         if self._disturbed or self._ready:
             return self.now
-        times = [task.deadline for task in self._sleeping if not task.done]
-        times += [wait.until for task, wait in self._waiting if wait.until is not None and not task.done]
-        times += [task.limit[0] for task in self._roots if task.limit is not None]
-        return min(times, default=None)
+        earliest: float | None = None
+        for task in self._sleeping:  # none was cancelled, or something would be disturbed
+            earliest = sooner(earliest, task.deadline)
+        for _, wait in self._waiting:
+            earliest = sooner(earliest, wait.until)
+        for task in self._roots:
+            if task.limit is not None:
+                earliest = sooner(earliest, task.limit[0])
+        return earliest
 
     def close(self, error: Exception) -> None:
         """Ends every flow but the one that calls this. Operations that are not done fail with `error`."""
@@ -271,22 +281,25 @@ class FlowRunner:
 
     def _wake(self) -> bool:
         """Moves flows whose wait is over to the queue; whether there were any."""
-        asleep = []
-        for task in self._sleeping:
-            if task.deadline <= self.now:
-                self._ready.append((task, None, None))
-            elif not task.done:
-                asleep.append(task)
-        self._sleeping = asleep
-        waiting = []
-        for task, wait in self._waiting:
-            if task.done:
-                continue
-            if wait.condition() or (wait.until is not None and wait.until <= self.now):
-                self._ready.append((task, None, None))
-            else:
-                waiting.append((task, wait))
-        self._waiting = waiting
+        if self._sleeping:
+            asleep = []
+            for task in self._sleeping:
+                if task.deadline <= self.now:
+                    self._ready.append((task, None, None))
+                elif not task.done:
+                    asleep.append(task)
+            self._sleeping = asleep
+        if self._waiting:
+            waiting = []
+            for pair in self._waiting:
+                task, wait = pair
+                if task.done:
+                    continue
+                if wait.condition() or (wait.until is not None and wait.until <= self.now):
+                    self._ready.append((task, None, None))
+                else:
+                    waiting.append(pair)
+            self._waiting = waiting
         return bool(self._ready)
 
     def _resume(self, task: _Task, value: Any, error: Exception | None) -> None:

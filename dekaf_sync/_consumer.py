@@ -109,9 +109,8 @@ class Consumer(Client, Generic[K, V]):
         #: What to subscribe to with the first call; the listener of what is subscribed to. Set in the I/O thread.
         self._topics: list[str] | re.Pattern[str] | None = topics_of(topics) if topics else None
         self._listener: object | None = None
-        #: What was acknowledged, and whether the I/O thread is about to look.
+        #: What was acknowledged, and is taken all at once when the I/O thread comes to it.
         self._acknowledged: Final[deque[Sequence[Record[Any, Any]]]] = deque()
-        self._acknowledging = False
         #: What the program reads, and up to where. Set in the I/O thread.
         self._run: FetchedRecords[K, V] | None = None
         self._bound: Bound | None = None
@@ -186,9 +185,9 @@ class Consumer(Client, Generic[K, V]):
                         if not self._ask(bound, None):
                             return
                     except ClosedError:
-                        if self._pump.released:  # by a listener
-                            return
-                        raise
+                        if not self._pump.released:  # by a listener
+                            raise
+                        return
                     continue
                 yield from run
                 if self._run is run:
@@ -200,7 +199,11 @@ class Consumer(Client, Generic[K, V]):
         with Hold(self):
             self._pump.check()
             while not self._pump.released:  # else the loop's body has closed it
-                yield self._gather(limit, None, max_wait)  # with no step between, where Ctrl+C could come
+                try:
+                    yield self._gather(limit, None, max_wait)  # with no step between, where Ctrl+C could come
+                except ClosedError:
+                    if not self._pump.released:  # by a listener
+                        raise
 
     def _gather(self, limit: int, timeout: float | None, linger: float) -> Batch[K, V]:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -305,9 +308,7 @@ class Consumer(Client, Generic[K, V]):
         if self._pump.forked:
             self._pump.check()
         self._acknowledged.append(given)
-        if not self._acknowledging:
-            self._acknowledging = True
-            self._pump.post(self._take_acknowledged)
+        self._pump.post(self._take_acknowledged)
 
     # ---------------------------------------------------------------------------------------------------- assignment
 
@@ -521,11 +522,10 @@ class Consumer(Client, Generic[K, V]):
 
     def _take_acknowledged(self) -> None:
         """Passes on what was acknowledged (in the I/O thread)."""
-        self._acknowledging = False  # first: what comes from now on is for the next time
         records: list[Record[Any, Any]] = []
         while self._acknowledged:
             records += self._acknowledged.popleft()
-        if not self._pump.ended:
+        if records and not self._pump.ended:
             self._engine.acknowledge(records, time.monotonic())
 
     def _stop_run(self) -> None:

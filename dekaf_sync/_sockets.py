@@ -61,6 +61,8 @@ class _Link:
         self.conn: Final = conn
         self.sock: Final = sock
         self.connecting = True
+        #: What the selector looks for.
+        self.events = selectors.EVENT_WRITE
         self.unsent: deque[bytes | memoryview] = deque()
 
     def send(self) -> None:
@@ -216,13 +218,14 @@ class Sockets:
             sock.close()
             raise
         link = self._links[effect.conn] = _Link(effect.conn, sock)
-        self._selector.register(sock, selectors.EVENT_WRITE, link)
+        self._selector.register(sock, link.events, link)
 
     def _send(self, link: _Link) -> None:
         link.send()
         wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.unsent else 0)
-        if self._selector.get_key(link.sock).events != wanted:
+        if link.events != wanted:
             self._selector.modify(link.sock, wanted, link)
+            link.events = wanted
 
     def _forget(self, link: _Link) -> None:
         del self._links[link.conn]

@@ -27,7 +27,7 @@ from dekaf_proto.consumer.batch import Batch
 from dekaf_proto.consumer.generic import FetchedRecords
 from dekaf_proto.consumer.handout import Bound
 from dekaf_proto.driver import reading
-from dekaf_proto.errors import ConcurrentUseError, LocalProtocolError
+from dekaf_proto.errors import ClosedError, ConcurrentUseError, LocalProtocolError
 from dekaf_proto.events import EndOfPartition, Failed
 from dekaf_proto.operation import Operation
 from dekaf_proto.records import Record
@@ -47,8 +47,9 @@ class Reader(Generic[K, V]):
     """The reading of one consumer. `report` is called when the program comes by."""
 
     def __init__(self, engine: Consumer[K, V], pump: Pump, listening: Listening, report: Callable[[], object]) -> None:
-        #: Whether the program has begun to close the consumer: iterations end.
+        #: Whether the program has begun to close the consumer, and in which task: iterations end.
         self.closed = False
+        self.closer: trio.lowlevel.Task | None = None
         self._engine: Final = engine
         self._pump: Final = pump
         self._listening: Final = listening
@@ -77,8 +78,13 @@ class Reader(Generic[K, V]):
             while not self.closed:  # else the loop's body has closed it
                 run = self._run
                 if run is None or self._bound is not bound:
-                    if not await self._ask(bound):
-                        return
+                    try:
+                        if not await self._ask(bound):
+                            return
+                    except ClosedError:
+                        if self.closed_here:  # by a listener
+                            return
+                        raise
                     continue
                 record = None
                 started = clock()
@@ -129,6 +135,11 @@ class Reader(Generic[K, V]):
         await trio.lowlevel.checkpoint()
         self._report()
 
+    @property
+    def closed_here(self) -> bool:
+        """Whether this task has closed the consumer. Others that read are told by an error."""
+        return self.closer is trio.lowlevel.current_task()
+
     @contextmanager
     def _reading(self) -> Iterator[None]:
         """Keeps other tasks from reading, and listeners."""
@@ -156,7 +167,12 @@ class Batches(AsyncIterator[Batch[K, V]]):
     async def __anext__(self) -> Batch[K, V]:
         if self._reader.closed:  # by the loop's body
             raise StopAsyncIteration
-        return await self._reader.batch(self._limit, self._max_wait)
+        try:
+            return await self._reader.batch(self._limit, self._max_wait)
+        except ClosedError:
+            if self._reader.closed_here:  # by a listener
+                raise StopAsyncIteration from None
+            raise
 
 
 def _without_hooks(generator: AsyncGenerator[T, None]) -> AsyncIterator[T]:

@@ -82,6 +82,7 @@ class Commits:
         #: Where the group assigns the partitions: the membership, and whether the program has an event to answer first.
         self.membership: Classic | None = None
         self.has_event: Callable[[], bool] = lambda: False
+        self.is_subscribed: Callable[[], bool] = lambda: False
         self._client = client
         self._metadata = metadata
         self._partitions = partitions
@@ -102,7 +103,10 @@ class Commits:
 
     def by_group(self) -> bool:
         """Whether the group assigns the partitions, so that commits are a member's."""
-        return self.membership is not None and (self.membership.is_active or self.membership.generation >= 0)
+        membership = self.membership
+        return membership is not None and (
+            self.is_subscribed() or membership.is_active or membership.generation >= 0
+        )
 
     # --------------------------------------------------------------------------------------------------- what is due
 
@@ -280,10 +284,10 @@ class Commits:
     ) -> Flow[CommitFailedError | None]:
         """Waits for a join that is under way. What is not owned any more is taken out of `left`, and is the error."""
         membership = self.membership
-        if membership is None or not self.by_group():
+        if membership is None:
             return None
         yield Wait(lambda: not membership.is_joining, because=self._joining)
-        gone = [tp for tp in left if tp not in tenures or not tenures[tp].live]
+        gone = [tp for tp in left if self._is_gone(tenures.get(tp))]
         if not gone:
             return None
         for tp in gone:
@@ -292,6 +296,13 @@ class Commits:
         cause = "they are not assigned to it" if tenure is None else tenure.cause
         since = membership.lost_at if tenure is None else tenure.since
         return CommitFailedError(cause, since, gone)
+
+    def _is_gone(self, tenure: Tenure | None) -> bool:
+        """Whether a commit would be somebody else's affair by now. Who is no member any more must not commit as one who
+        never was: while the group has no members, the coordinator would take it."""
+        if tenure is None:
+            return self.by_group()
+        return not tenure.live and (tenure.by_group or self.by_group())
 
     def _joining(self) -> KafkaError:
         """What holds up a commit while the member joins."""
@@ -379,16 +390,18 @@ class Commits:
             request.group_instance_id = member.group_instance_id
         response: OffsetCommitResponse = yield Call(coordinator, request, max_version)
         names = {topic.topic_id: topic.name for topic in topics.values() if topic.topic_id}
-        # No answer is no confirmation.
-        errors = {tp: broker_error(ErrorCode.UNKNOWN_SERVER_ERROR, "the answer does not name it") for tp in offsets}
+        missing = dict.fromkeys(offsets)
+        errors = {}
         for answered in response.topics:
             name = answered.name or names.get(answered.topic_id, "")
             for partition in answered.partitions:
                 tp = TopicPartition(name, partition.partition_index)
-                if partition.error_code == ErrorCode.NONE:
-                    errors.pop(tp, None)
-                elif tp in errors:
-                    errors[tp] = self._judge(group_id, partition.error_code, tp, member)
+                if tp in missing:
+                    del missing[tp]
+                    if partition.error_code != ErrorCode.NONE:
+                        errors[tp] = self._judge(group_id, partition.error_code, tp, member)
+        for tp in missing:  # no answer is no confirmation
+            errors[tp] = broker_error(ErrorCode.UNKNOWN_SERVER_ERROR, "the answer does not name it")
         return errors
 
     def _judge(self, group_id: str, number: int, tp: TopicPartition, member: GroupMetadata | None) -> BrokerError:

@@ -58,7 +58,7 @@ from dekaf_proto.events import Address, Effect, EndOfPartition, Failed, Rebalanc
 from dekaf_proto.group.classic import Classic, GroupMetadata
 from dekaf_proto.messages.metadata import MetadataResponse
 from dekaf_proto.metadata import Asked, Metadata
-from dekaf_proto.operation import Call, Flow, Operation, Sleep, Wait
+from dekaf_proto.operation import Call, Flow, Operation, Sleep, Wait, sooner
 from dekaf_proto.types import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 from dekaf_proto.wire.schema import Buffer
 
@@ -112,6 +112,7 @@ class Consumer(Generic[K, V]):
         if config.group_id is not None:
             self._membership = Classic(self._client, self._metadata, self._subscription)
             self._subscription.membership = self._commits.membership = self._membership
+            self._commits.is_subscribed = lambda: self._subscription.is_subscribed
             self._commits.has_event = lambda: self._subscription.has_event or self._subscription.in_listener
             self._handout.is_unsettled = self._is_unsettled
         self._started = False
@@ -166,13 +167,10 @@ class Consumer(Generic[K, V]):
         """When `handle_timeout` has to be called at the latest."""
         if self.closed:
             return None
-        times = (
-            self._client.next_deadline(),
-            self._positions.next_rest(),
-            self._fetcher.next_peek() if self._closing is None else None,
-            self._commits.next_automatic() if self._closing is None else None,
-        )
-        return min((time for time in times if time is not None), default=None)
+        deadline = sooner(self._client.next_deadline(), self._positions.next_rest())
+        if self._closing is None:
+            deadline = sooner(sooner(deadline, self._fetcher.next_peek()), self._commits.next_automatic())
+        return deadline
 
     @property
     def closed(self) -> bool:
@@ -223,6 +221,7 @@ class Consumer(Generic[K, V]):
         return list(self._partitions)
 
     def _add(self, wanted: Mapping[TopicPartition, int | None]) -> None:
+        self._leaving = None
         for tp, offset in wanted.items():
             partition = self._partitions.get(tp)
             if partition is None:
@@ -239,6 +238,7 @@ class Consumer(Generic[K, V]):
         for tp in tps:
             partition = self._partitions[tp] = Partition(tp, self._troubles, self._window)
             partition.withheld = True
+            partition.tenure.by_group = True
             self._positions.look_at_leader(partition)
         self._fetcher.touch()
         self._want()
@@ -286,6 +286,7 @@ class Consumer(Generic[K, V]):
             raise LocalProtocolError("partitions are assigned by hand: unsubscribe first")
         if self._leaving is not None and not self._leaving.done:
             raise LocalProtocolError("unsubscribe is still under way")
+        self._leaving = None
         self._subscription.subscribe(given)
         self._advance(now)
 
@@ -468,7 +469,7 @@ class Consumer(Generic[K, V]):
         With `retry` a failure that passes is tried again until the time is up. Nothing to send is no error.
         """
         given = None if offsets is None else commits_of(offsets)
-        self._begin(now)
+        self._begin(now, touches=False)
         self._need_group()
         due = self._commits.positions() if given is None else given
         if not due and self._commits.idle:
@@ -674,8 +675,11 @@ class Consumer(Generic[K, V]):
 
     # ------------------------------------------------------------------------------------------------------ within
 
-    def _begin(self, now: float, *, answers: bool = False) -> None:
-        """What every call does first. While closing, only what a listener needs is let through."""
+    def _begin(self, now: float, *, answers: bool = False, touches: bool = True) -> None:
+        """What every call does first. While closing, only what a listener needs is let through.
+
+        `touches`: whether it may change what is to be fetched.
+        """
         subscription = self._subscription
         ending = self._closing is not None and not (
             subscription.in_listener or (answers and subscription.is_subscribed)
@@ -686,7 +690,8 @@ class Consumer(Generic[K, V]):
         if not self._started:
             self._started = True
             self._metadata.start()
-        self._fetcher.touch()
+        if touches:
+            self._fetcher.touch()
         self._handout.collect()
 
     def _start(self, name: str, flow: Flow[T], now: float, timeout: float | None) -> Operation[T]:

@@ -63,6 +63,8 @@ class Tenure:
 
     def __init__(self) -> None:
         self.live = True
+        #: Whether the group has assigned it, not the program.
+        self.by_group = False
         #: Why it ended, and when (Unix time).
         self.cause = ""
         self.since = 0.0

@@ -26,6 +26,9 @@ from dekaf_proto.types import TopicPartition
 
 log = logging.getLogger("dekaf.group")
 
+#: How many of the last seconds are kept for telling the group, so that it does not wait for the session to end.
+_FOR_GOODBYE = 1.0
+
 #: What a program may subscribe to.
 Topics = str | Iterable[str] | re.Pattern[str]
 
@@ -337,9 +340,14 @@ class Subscription:
         for partition in self._partitions.values():
             partition.withheld = True
         self._handout.stop()
-        # In the middle of a sync nothing can be committed, but that is soon over.
+        # In the middle of a sync nothing can be committed, but that is soon over. Who has kept partitions over a join
+        # waits for that too: the group may have begun the next generation, and would take nothing under the old one.
         now = self._client.now
-        yield Wait(lambda: membership.state is not MemberState.SYNCING, now + (deadline - now) / 2)
+
+        def can_commit() -> bool:
+            return membership.state is not MemberState.SYNCING and not (membership.is_joining and self.owned())
+
+        yield Wait(can_commit, now + (deadline - now) / 2)
         membership.stop()
         self._remove(sorted(self._untold()))
         self._forget_events()
@@ -349,6 +357,7 @@ class Subscription:
             yield from self._tell(PartitionsRevoked(tuple(tps)), deadline)
             yield Wait(lambda: not self._events, deadline)  # they may have got lost meanwhile
         self._events.clear()  # from here on nobody asks
-        yield from self.settle(self.owned(), deadline)
+        left = deadline - self._client.now
+        yield from self.settle(self.owned(), deadline - min(_FOR_GOODBYE, left / 4))
         self._let_go(list(self._partitions), reason)
         yield from membership.leave(reason, max(0.0, deadline - self._client.now))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
+from functools import lru_cache
 from typing import Final, TypeVar, cast
 
 from dekaf_proto import messages
@@ -120,8 +121,19 @@ def encode_request(request: Request[S], version: int, correlation_id: int, clien
     """
     cls = type(request)
     body = encode(request, version)
-    header = RequestHeader(cls.API_KEY, version, correlation_id, client_id)
-    return _framed(encode(header, 2 if cls.VERSIONS.is_flexible(version) else 1), body)
+    header_version = 2 if cls.VERSIONS.is_flexible(version) else 1
+    rest = _rest_of_header(client_id, header_version)
+    try:
+        return _framed(_REQUEST_START.pack(cls.API_KEY, version, correlation_id), rest, body)
+    except struct.error:
+        encode(RequestHeader(cls.API_KEY, version, correlation_id, client_id), header_version)
+        raise  # pragma: no cover  # the line above has raised an EncodeError
+
+
+@lru_cache(maxsize=64)
+def _rest_of_header(client_id: str | None, header_version: int) -> bytes:
+    """What follows the correlation id in the header of a request: the same in all requests of a client."""
+    return encode(RequestHeader(0, 0, 0, client_id), header_version)[_REQUEST_START.size :]
 
 
 def decode_request(frame: Buffer) -> tuple[RequestHeader, Request[Response]]:
@@ -161,10 +173,15 @@ def decode_response(cls: type[S], version: int, frame: Buffer) -> tuple[int, S]:
     if not isinstance(frame, bytes):
         frame = bytes(frame)
     reader = Reader(frame)
-    header = decode_part(ResponseHeader, response_header_version(cls, version), reader)
+    header_version = response_header_version(cls, version)
+    if len(frame) > 4 and (header_version == 0 or frame[4] == 0):  # no tagged field, as good as always
+        correlation_id = int.from_bytes(frame[:4], "big", signed=True)
+        reader.pos = 4 + header_version
+    else:
+        correlation_id = decode_part(ResponseHeader, header_version, reader).correlation_id
     if cls.API_KEY == API_VERSIONS and frame[4:6] == _UNSUPPORTED:
         version = 0
-    return header.correlation_id, decode_rest(cls, version, reader)
+    return correlation_id, decode_rest(cls, version, reader)
 
 
 _UNSUPPORTED: Final = int(ErrorCode.UNSUPPORTED_VERSION).to_bytes(2, "big")
@@ -177,4 +194,10 @@ def response_header_version(cls: type[Response], version: int) -> int:
 
 def response_class(request: type[Request[S]]) -> type[S]:
     """The class of the responses to requests of the class `request`."""
-    return cast("type[S]", messages.response_class(request.API_KEY))
+    cls = _responses.get(request.API_KEY)
+    if cls is None:
+        cls = _responses[request.API_KEY] = messages.response_class(request.API_KEY)
+    return cast("type[S]", cls)
+
+
+_responses: Final[dict[int, type[Response]]] = {}

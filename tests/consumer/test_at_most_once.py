@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from dekaf_proto.errors import CommitError, ErrorCode, KafkaTimeoutError
+from dekaf_proto.events import PartitionsRevoked
 from dekaf_proto.messages import ApiKey
 from dekaf_proto.messages.offset_commit import OffsetCommitRequest
 from dekaf_proto.types import TopicPartition
@@ -218,3 +219,21 @@ def test_waiting_for_more_than_there_is_commits_nothing() -> None:
     waiting = setup.consumer.wait(setup.now, 5)  # the last record is still in hand
     assert setup.result(waiting) is False
     assert len(setup.requests(OffsetCommitRequest)) == count
+
+
+def test_a_commit_that_is_confirmed_while_the_consumer_closes_is_taken_back() -> None:
+    setup = make()
+    setup.consumer.subscribe("t", setup.now)
+    setup.read(2)
+    setup.broker.faults.add(api=COMMIT, delay=1.0)
+    assert setup.poll() is None
+    setup.run_for(0.5)
+    assert stored(setup) == 4  # and the answer is on its way
+    closing = setup.consumer.close(setup.now)
+    while not closing.done:
+        event = setup.consumer.poll(setup.now)
+        if event is not None:
+            assert isinstance(event, PartitionsRevoked)
+            setup.consumer.event_done(event, setup.now)
+        setup.run_for(0.1)
+    assert stored(setup) == 2

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from dekaf_proto.broker import Broker
 from dekaf_proto.types import TopicPartition
-from dekaf_sync import Consumer, Record
+from dekaf_sync import Consumer, RebalanceListener, Record
 from tests.broker_server import BrokerServer
 
 T = TypeVar("T")
@@ -50,6 +50,22 @@ class Kafka:
         found = self.call(lambda broker, now: broker.committed(group).get(tp))
         return None if found is None else found.offset
 
+    def members(self, group: str = "g") -> int:
+        """How many members a group has."""
+        return len(self.call(lambda broker, now: broker.group(group)).members)
+
+    def member(self, *topics: str, **options: Any) -> Consumer[bytes | None, bytes | None]:
+        """A member of the group `g` that begins at the beginning, for use in a `with`."""
+        options = {
+            "bootstrap_servers": self.bootstrap,
+            "group_id": "g",
+            "auto_offset_reset": "earliest",
+            "fetch_max_wait_ms": 50,
+            "heartbeat_interval_ms": 50,
+            **options,
+        }
+        return Consumer(*topics, **options)
+
     def consumer(self, *assigned: TopicPartition, **options: Any) -> Consumer[bytes | None, bytes | None]:
         """A consumer from the beginning, for use in a `with`."""
         consumer: Consumer[bytes | None, bytes | None] = Consumer(
@@ -77,6 +93,30 @@ def read(consumer: Consumer[Any, Any], count: int) -> list[str]:
         if len(result) == count:
             break
     return result
+
+
+class Listener(RebalanceListener):
+    """Notes what it is told, and in which thread; `on[name]` is called first."""
+
+    def __init__(self, **on: Callable[[Consumer[Any, Any], list[TopicPartition]], object]) -> None:
+        self.on = on
+        self.told: list[tuple[str, list[int]]] = []
+        self.threads: set[int] = set()
+
+    def on_assigned(self, consumer: Consumer[Any, Any], partitions: list[TopicPartition]) -> None:
+        self._tell("assigned", consumer, partitions)
+
+    def on_revoked(self, consumer: Consumer[Any, Any], partitions: list[TopicPartition]) -> None:
+        self._tell("revoked", consumer, partitions)
+
+    def on_lost(self, consumer: Consumer[Any, Any], partitions: list[TopicPartition]) -> None:
+        self._tell("lost", consumer, partitions)
+
+    def _tell(self, name: str, consumer: Consumer[Any, Any], partitions: list[TopicPartition]) -> None:
+        self.told.append((name, sorted(tp.partition for tp in partitions)))
+        self.threads.add(threading.get_ident())
+        if name in self.on:
+            self.on[name](consumer, partitions)
 
 
 def until(condition: Callable[[], object]) -> None:

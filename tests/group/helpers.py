@@ -37,6 +37,9 @@ from dekaf_proto.operation import Operation
 from dekaf_proto.types import TopicPartition
 from tests.consumer.helpers import Setup, check_invariant
 
+#: How long a program does nothing after an error, in seconds.
+PAUSE = 0.1
+
 NAMES = {PartitionsAssigned: "assigned", PartitionsRevoked: "revoked", PartitionsLost: "lost"}
 
 
@@ -62,6 +65,7 @@ class Program:
         #: The event that it has not answered.
         self.event: Rebalance | None = None
         self._waiting: Operation[bool] | None = None
+        self._rests_until = 0.0
 
     @property
     def membership(self) -> Classic:
@@ -83,7 +87,7 @@ class Program:
 
     def step(self) -> None:
         """Takes the program as far as it gets without time passing."""
-        while self.awake and self.event is None and not self.consumer.closed:
+        while self.awake and self.event is None and not self.consumer.closed and self.group.now >= self._rests_until:
             if self._waiting is None:
                 if self._poll():
                     continue
@@ -105,6 +109,8 @@ class Program:
                 self.answer()
         elif isinstance(output, Failed):
             self.failures.append(output.error)
+            self._rests_until = self.group.now + PAUSE
+            self.group.network._at(self._rests_until, lambda: None)
         elif isinstance(output, FetchedRecords) and self.reads:
             self.records += [record.value.decode() for record in output]
         return output is not None
@@ -116,6 +122,12 @@ class Program:
         self.listener(event)
         self.consumer.event_done(event, self.group.now)
         self.event = None
+
+    def go_on(self) -> None:
+        """Answers what it was told, and all that comes."""
+        self.answers = True
+        self.answer()
+        self.step()
 
     def sleep(self) -> None:
         """The program does something else from now on: it neither waits nor polls."""
@@ -150,6 +162,7 @@ class Group(Setup):
     def __init__(self, topics: Mapping[str, int] | None = None, *, exclusive: bool = True, **options: Any) -> None:
         self.programs: list[Program] = []
         self.exclusive = exclusive
+        self._count = 0
         setup = {
             name: options.pop(name)
             for name in ("nodes", "seed", "release", "api_versions", "racks", "latency", "jitter", "max_chunk", "busy")
@@ -161,10 +174,11 @@ class Group(Setup):
 
     def add(self, **options: Any) -> Program:
         """One more consumer, which does nothing yet; the first call gives the one that is there."""
-        if not self.programs and not options:
+        if not self._count and not options:
             consumer = self.consumer
         else:
-            consumer = self.add_consumer(seed=len(self.programs), **{**self.options, **options})
+            consumer = self.add_consumer(seed=self._count, **{**self.options, **options})
+        self._count += 1
         program = Program(self, consumer)
         self.programs.append(program)
         return program
@@ -202,6 +216,10 @@ class Group(Setup):
                 return False
         return True
 
+    def settle_all(self) -> None:
+        """Runs until the group is stable, whatever topics there are."""
+        self.run_until(self.is_settled)
+
     def settle(self, limit: float | None = None, quiet: float = 1.0) -> None:
         """Runs until the group is stable, and stays so for a while; every partition then has its reader."""
         self.run_until(self.is_settled, limit)
@@ -215,6 +233,12 @@ class Group(Setup):
             TopicPartition(t.name, p.index) for t in self.broker.cluster.topics.values() for p in t.partitions
         )
         assert read == [tp for tp in there if tp.topic in wanted]
+
+    def settle_others(self, one: Program) -> None:
+        """The same for all others, while one is out."""
+        self.programs.remove(one)
+        self.settle()
+        self.programs.append(one)
 
     def joins(self) -> list[JoinGroupRequest]:
         return self.requests(JoinGroupRequest)

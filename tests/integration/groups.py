@@ -83,12 +83,15 @@ class Member(ABC):
     def __init__(self, name: str) -> None:
         self.name = name
         self.may_fail = False
-        #: When it was killed.
-        self.killed_at: float | None = None
+        self._rows: list[Row] = []
+        self._by_kind: dict[str, list[Row]] = defaultdict(list)
+        self._tenures: list[Tenure] = []
+        self._now: dict[Part, Tenure] = {}
+        self._before: dict[Part, Tenure] = {}
 
     @abstractmethod
-    def rows(self) -> list[Row]:
-        """All that it has reported so far."""
+    def _more(self) -> list[Row]:
+        """What it has reported since it was last asked."""
 
     @abstractmethod
     def close(self) -> None:
@@ -106,45 +109,30 @@ class Member(ABC):
     ) -> None:
         self.drop()
 
-    def rows_of(self, *what: str) -> list[Row]:
-        return [row for row in self.rows() if row[1] in what]
+    def rows(self) -> list[Row]:
+        """All that it has reported so far."""
+        for row in self._more():
+            self._take(row)
+        return self._rows
+
+    def rows_of(self, what: str) -> list[Row]:
+        self.rows()
+        return self._by_kind[what]
+
+    def tenures(self) -> list[Tenure]:
+        """In the order of their beginnings."""
+        self.rows()
+        return self._tenures
+
+    def owns(self) -> list[Part]:
+        """What it has now."""
+        self.rows()
+        return sorted(self._now)
 
     @property
     def handled(self) -> int:
         """How many records."""
         return len(self.rows_of("handled"))
-
-    def tenures(self) -> list[Tenure]:
-        """In the order of their beginnings."""
-        all_: list[Tenure] = []
-        mine: dict[Part, Tenure] = {}
-        late: dict[Part, Tenure] = {}
-
-        def end(parts: Iterable[Part], when: float, ending: Ending) -> None:
-            for part in parts:
-                tenure = late[part] = mine.pop(part)
-                tenure.until, tenure.ending = when, ending
-
-        for row in self.rows():
-            when, what, *more = row
-            if what == "assigned":
-                for topic, partition, floor in more[0]:
-                    assert (topic, partition) not in mine, f"{self.name} was given {topic}-{partition} twice"
-                    mine[topic, partition] = Tenure(self, (topic, partition), floor, when, more[1])
-                    all_.append(mine[topic, partition])
-            elif what in ("revoked", "lost"):
-                end([(topic, partition) for topic, partition in more[0]], when, what)
-            elif what == "handled":
-                # A thread may still be working on it when the partition is to go: the member waits for that.
-                tenure = mine.get((more[0], more[1])) or late[more[0], more[1]]
-                tenure.handled.append((when, more[2]))
-        if self.killed_at is not None:
-            end(list(mine), self.killed_at, "killed")
-        return all_
-
-    def owns(self) -> list[Part]:
-        """What it has now."""
-        return sorted(tenure.part for tenure in self.tenures() if tenure.ending == "open")
 
     @property
     def generation(self) -> int:
@@ -152,30 +140,50 @@ class Member(ABC):
         rows = self.rows_of("assigned")
         return int(rows[-1][3]) if rows else -1
 
+    def _take(self, row: Row) -> None:
+        self._rows.append(row)
+        when, what, *more = row
+        self._by_kind[what].append(row)
+        if what == "assigned":
+            for topic, partition, floor in more[0]:
+                part = topic, partition
+                assert part not in self._now, f"{self.name} was given {topic}-{partition} twice"
+                self._now[part] = Tenure(self, part, floor, when, more[1])
+                self._tenures.append(self._now[part])
+        elif what in ("revoked", "lost"):
+            self._end([(topic, partition) for topic, partition in more[0]], when, what)
+        elif what == "handled":
+            # A thread may still be working on it when the partition is to go: the member waits for that.
+            tenure = self._now.get((more[0], more[1])) or self._before[more[0], more[1]]
+            tenure.handled.append((when, more[2]))
+
+    def _end(self, parts: Iterable[Part], when: float, ending: Ending) -> None:
+        for part in parts:
+            tenure = self._before[part] = self._now.pop(part)
+            tenure.until, tenure.ending = when, ending
+
 
 class Process(Member):
     """One of ours."""
 
-    def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, module: str, settings: Mapping[str, Any]) -> None:
         super().__init__(name)
-        self._rows: list[Row] = []
         self._read = 0
         with ExitStack() as stack:
             self._out = stack.enter_context(tempfile.TemporaryFile())
             self._err = stack.enter_context(tempfile.TemporaryFile())
-            command = [sys.executable, "-m", "tests.integration.member", json.dumps(settings)]
+            command = [sys.executable, "-m", f"tests.integration.{module}", json.dumps(settings)]
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=self._out, stderr=self._err, cwd=ROOT, bufsize=0
             )
             stack.pop_all()
 
-    def rows(self) -> list[Row]:
+    def _more(self) -> list[Row]:
         file = self._out.fileno()
         data = os.pread(file, os.fstat(file).st_size - self._read, self._read)  # its offset is the process's
         whole = data.rfind(b"\n") + 1
         self._read += whole
-        self._rows += [json.loads(line) for line in data[:whole].splitlines()]
-        return self._rows
+        return [json.loads(line) for line in data[:whole].splitlines()]
 
     def errors(self) -> str:
         """What it has said on stderr."""
@@ -189,7 +197,8 @@ class Process(Member):
         """As a power cut would."""
         self._process.kill()
         self._process.wait()
-        self.killed_at = time.monotonic()
+        self.rows()
+        self._end(list(self._now), time.monotonic(), "killed")
 
     def pause(self) -> None:
         self._process.send_signal(signal.SIGSTOP)
@@ -222,13 +231,11 @@ class JavaMember(Member):
         super().__init__(name)
         self._kafka = kafka
         self._id = kafka.java.call("member_start", bootstrap=kafka.bootstrap, **settings)
-        self._rows: list[Row] = []
         self._ended = False
 
-    def rows(self) -> list[Row]:
-        if not self._ended:
-            self._rows += self._kafka.java.call("member_rows", id=self._id)
-        return self._rows
+    def _more(self) -> list[Row]:
+        rows: list[Row] = [] if self._ended else self._kafka.java.call("member_rows", id=self._id)
+        return rows
 
     def close(self) -> None:
         self._kafka.java.call("member_close", id=self._id)
@@ -289,9 +296,10 @@ class Group:
         topics: Sequence[str] | Mapping[str, str] | None = None,
         **options: Any,
     ) -> Process:
-        """One more member, of ours."""
+        """One more member, of ours: with each driver in turn."""
         settings = {"topics": topics or [self.topic], "way": way, "pace": pace, "options": self.options | options}
-        member = Process(f"member {len(self.members)}", settings)
+        module = ("member", "member_trio")[len(self.members) % 2]
+        member = Process(f"member {len(self.members)}", module, settings)
         self.members.append(self._stack.enter_context(member))
         return member
 
@@ -322,17 +330,19 @@ class Group:
         """What somebody has handled."""
         found: dict[Part, set[int]] = defaultdict(set)
         for member in self.members:
-            for row in member.rows_of("handled"):
-                found[row[2], row[3]].add(row[4])
+            for tenure in member.tenures():
+                found[tenure.part].update(offset for _, offset in tenure.handled)
         return found
 
     def is_shared_by(self, members: Sequence[Member]) -> bool:
         """Whether each partition has one of these members as its owner, and no other owner."""
         owned = [part for member in members for part in member.owns()]
-        return sorted(owned) == sorted(self.parts)
+        return sorted(owned) == self.parts
 
     def is_handled(self) -> bool:
         """Whether all records are."""
+        if sum(member.handled for member in self.members) < sum(self.ends.values()):
+            return False
         handled = self.handled()
         return all(len(handled[part]) == end for part, end in self.ends.items())
 

@@ -10,10 +10,12 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from dekaf_proto.types import TopicPartition
 from tests.integration.drivers import DRIVERS, Consumer, Driver, open_consumer
+from tests.integration.groups import SOAK, Group, Part, Process
 from tests.integration.kafka import KafkaCluster, wait_until
 
 PARTITIONS = 6
@@ -25,13 +27,14 @@ END = b"end"
 class Writer(threading.Thread):
     """Writes 0, 1, 2 ... to each partition until `end` is called, and END then."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
+    def __init__(self, bootstrap: str, topic: str, pause: float = 0.003) -> None:
         super().__init__(name="writer")
         from confluent_kafka import Producer
 
         self.count = 0
         self.failed: list[object] = []
         self._topic = topic
+        self._pause = pause
         self._ended = threading.Event()
         configs = {"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 5}
         # By itself it would wait for a silent broker for a minute, and take less than comes together meanwhile.
@@ -42,7 +45,7 @@ class Writer(threading.Thread):
         while not self._ended.is_set():
             self._write(b"%d" % self.count)
             self.count += 1
-            self._producer.poll(0.003)
+            self._producer.poll(self._pause)
         self._write(END)
         if left := self._producer.flush(LONG):
             self.failed.append(f"{left} records were not delivered")
@@ -219,3 +222,52 @@ def test_a_broker_falls_silent_until_it_is_replaced(kafka_cluster: KafkaCluster,
             )
         # It has slept through that, and answers as if it still led.
         wait_until("all replicas", lambda: all_in_sync(kafka_cluster, topic), LONG)
+
+
+def test_groups_outlive_their_coordinator(kafka_cluster: KafkaCluster, topic: str) -> None:
+    """One rebalances eagerly, one bit by bit. Members commit all the time; more join while a broker is dead."""
+    with ExitStack() as stack:
+        groups = []
+        for strategy in ("range", "cooperative-sticky"):
+            options = {"partition_assignment_strategy": strategy, "session_timeout_ms": 30_000}
+            group = stack.enter_context(Group(kafka_cluster, f"{topic}-{strategy}", PARTITIONS, **options))
+            writer = Writer(kafka_cluster.bootstrap, group.topic, pause=0.02)
+            writer.start()
+            stack.callback(writer.end)
+            groups.append((group, writer, [group.join(), group.join(), group.join()]))
+        for group, _, members in groups:
+            group.wait("the partitions to be shared", lambda g=group, m=members: g.is_shared_by(m))
+        victim = kafka_cluster.describe_group(groups[0][0].id)["coordinator"]
+        for node in (victim, victim % 3 + 1) if SOAK else (victim,):
+            kafka_cluster.kill(node)
+            for group, _, members in groups:
+                _commits_and_grows(kafka_cluster, group, members)
+            kafka_cluster.start(node)
+            for group, _, _ in groups:
+                wait_until("all replicas", partial(all_in_sync, kafka_cluster, group.topic), LONG)
+        for group, writer, members in groups:
+            writer.end()
+            group.ends = dict.fromkeys(group.parts, writer.count + 1)
+            group.settle(members)
+            group.end(members)
+            group.check()
+            # All went on, and nobody was thrown out: not even a record was handled again.
+            assert {tenure.ending for tenures in group.tenures().values() for tenure in tenures} == {"revoked"}
+            assert set(group.times().values()) == {1}
+
+
+def _commits_and_grows(cluster: KafkaCluster, group: Group, members: list[Process]) -> None:
+    """Every partition is committed further, and a new member gets its share."""
+    before = _committed(cluster, group)
+    group.wait("commits", lambda: _all_more(_committed(cluster, group), before), LONG)
+    members.append(group.join())
+    group.wait("the new one's share", lambda: group.is_shared_by(members) and members[-1].owns())
+
+
+def _committed(cluster: KafkaCluster, group: Group) -> dict[Part, int]:
+    found = {part: offset for part, (offset, _) in cluster.committed(group.id).items()}
+    return {part: found.get(part, 0) for part in group.parts}
+
+
+def _all_more(now: dict[Part, int], before: dict[Part, int]) -> bool:
+    return all(now[part] > before[part] + 20 for part in before)

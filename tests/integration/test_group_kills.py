@@ -18,13 +18,19 @@ from tests.integration.groups import SOAK, Group, Member, Part, Process, Tenure
 from tests.integration.kafka import KafkaCluster
 
 ROUNDS = 50 if SOAK else 3
-#: For each way to commit: the program's part, and the consumer's options.
-MODES: dict[str, tuple[str, dict[str, Any]]] = {
-    "automatic": ("plain", {}),
-    "each batch": ("batch", {"enable_auto_commit": False}),
-    "each message": ("message", {"enable_auto_commit": False}),
-    "acknowledged by threads": ("acknowledge", {"acknowledgement_mode": "explicit"}),
-    "at most once": ("plain", {"delivery": "at_most_once", "max_poll_records": 5}),
+#: For each way to commit: the program's part, how long a record takes it, and the consumer's options. Automatic commits
+#: are as quick as a record: if they held the one in hand, it would often be lost. Where records are committed before
+#: they are given, that takes longer than they do: if it came afterwards, they would often come again.
+MODES: dict[str, tuple[str, float, dict[str, Any]]] = {
+    "automatic": ("plain", 0.01, {"auto_commit_interval_ms": 10}),
+    "each batch": ("batch", 0.001, {"enable_auto_commit": False}),
+    "each message": ("message", 0.001, {"enable_auto_commit": False}),
+    "acknowledged by threads": (
+        "acknowledge",
+        0.02,
+        {"acknowledgement_mode": "explicit", "auto_commit_interval_ms": 10},
+    ),
+    "at most once": ("plain", 0.0001, {"delivery": "at_most_once", "max_poll_records": 2}),
 }
 #: Where the program does not commit itself, but looks at the count of commits.
 COUNTED = ("automatic", "acknowledged by threads")
@@ -32,7 +38,7 @@ COUNTED = ("automatic", "acknowledged by threads")
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_program_is_killed(kafka: KafkaCluster, topic: str, mode: str) -> None:
-    way, options = MODES[mode]
+    way, _, options = MODES[mode]
     seed = Random().getrandbits(32)
     random = Random(seed)
     print(f"seed {seed}")  # of the moments, as far as these are anybody's choice
@@ -47,7 +53,7 @@ def test_a_program_is_killed(kafka: KafkaCluster, topic: str, mode: str) -> None
         group.check(at_most_once=mode == "at most once")
         tenures = group.tenures()
         for member in group.members:
-            if member.killed_at is not None:
+            if member is not last:
                 _check_kill(member, mode, tenures)
         if mode == "at most once":
             assert set(group.times().values()) == {1}
@@ -55,13 +61,14 @@ def test_a_program_is_killed(kafka: KafkaCluster, topic: str, mode: str) -> None
 
 def _run_and_kill(group: Group, mode: str, random: Random, *, early: bool) -> None:
     """One round; `early` when the member has hardly begun."""
-    member = group.join(way=MODES[mode][0], pace=0.001)
+    way, pace, _ = MODES[mode]
+    member = group.join(way=way, pace=pace)
     if early:
         moment = random.choice(["began", "assigned"])
         group.wait("the member to begin", lambda: member.rows_of(moment))
     else:
-        group.produce(1_000 if mode in COUNTED else 250)
-        commits, records = random.randint(3, 5), random.randint(20, 400)
+        group.produce(400)
+        commits, records = random.randint(3, 5), random.randint(20, 100 if mode == "automatic" else 400)
         group.wait("records to be handled", lambda: _is_far(member, mode, records, commits))
     member.kill()
 
@@ -92,7 +99,7 @@ def _check_kill(member: Member, mode: str, tenures: dict[Part, list[Tenure]]) ->
         assert count <= 20, f"{member.name} had one batch in hand: {dict(again)}"
     if mode == "at most once":
         assert count == 0
-        assert left_out <= 5, f"{member.name} had 5 records in hand"
+        assert left_out <= 2, f"{member.name} had no more than 2 records in hand, {left_out} were left out"
     else:
         assert left_out == 0
 
