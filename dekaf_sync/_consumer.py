@@ -198,8 +198,12 @@ class Consumer(Client, Generic[K, V]):
     def _iterate_batches(self, limit: int, max_wait: float) -> Iterator[Batch[K, V]]:
         with Hold(self):
             self._pump.check()
-            while not self._pump.released:  # else the loop's body has closed it
-                yield self._gather(limit, None, max_wait)  # with no step between, where Ctrl+C could come
+            try:
+                while not self._pump.released:  # else the loop's body has closed it
+                    yield self._gather(limit, None, max_wait)  # with no step between, where Ctrl+C could come
+            except ClosedError:
+                if not self._pump.released:  # else a listener has
+                    raise
 
     def _gather(self, limit: int, timeout: float | None, linger: float) -> Batch[K, V]:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -416,7 +420,7 @@ class Consumer(Client, Generic[K, V]):
 
         def start(now: float) -> None:
             sent = self._engine.due(given, now)
-            operation = self._engine.commit(sent, now, retry=False)
+            operation = self._engine.commit(sent if given is None else given, now, retry=False)
 
             ended = Signal()
             failure: Exception | None = None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
@@ -160,6 +160,7 @@ class Consumer(Generic[K, V]):
         deadline = trio.current_time() + seconds
         errors: list[Exception] = []
         if self._listening.is_caller:
+            self._listening.has_closed = True
             self._listening.answer()
 
         def script(now: float) -> Steps[None]:
@@ -351,8 +352,9 @@ class Consumer(Generic[K, V]):
         next reading, commit or close. `error` is None, or what `commit` would raise; without `on_done` that is logged.
         What `on_done` itself raises comes out of the call.
         """
-        sent = self._call(lambda now: self._engine.due(offsets, now))
-        operation = self._call(lambda now: self._engine.commit(sent, now, retry=False))
+        given = list(offsets) if isinstance(offsets, Iterator) else offsets
+        sent = self._call(lambda now: self._engine.due(given, now))
+        operation = self._call(lambda now: self._engine.commit(sent if given is None else given, now, retry=False))
 
         def report() -> None:
             if on_done is not None:

@@ -27,7 +27,7 @@ from dekaf_proto.consumer.batch import Batch
 from dekaf_proto.consumer.generic import FetchedRecords
 from dekaf_proto.consumer.handout import Bound
 from dekaf_proto.driver import reading
-from dekaf_proto.errors import ConcurrentUseError, LocalProtocolError
+from dekaf_proto.errors import ClosedError, ConcurrentUseError, LocalProtocolError
 from dekaf_proto.events import EndOfPartition, Failed
 from dekaf_proto.operation import Operation
 from dekaf_proto.records import Record
@@ -59,6 +59,11 @@ class Reader(Generic[K, V]):
         #: The readings under way, the first one first, and their tasks.
         self._readings: Final[dict[object, trio.lowlevel.Task]] = {}
 
+    @property
+    def closed_by_listener(self) -> bool:
+        """Whether that was its listener, which the reading task has called: then it knows."""
+        return self._listening.has_closed
+
     def records(self, ends: Operation[Bound] | None) -> AsyncIterator[Record[K, V]]:
         """Record after record, up to `ends` if there are any."""
         return _without_hooks(self._iterate(ends))
@@ -77,8 +82,13 @@ class Reader(Generic[K, V]):
             while not self.closed:  # else the loop's body has closed it
                 run = self._run
                 if run is None or self._bound is not bound:
-                    if not await self._ask(bound):
-                        return
+                    try:
+                        if not await self._ask(bound):
+                            return
+                    except ClosedError:
+                        if self.closed_by_listener:
+                            return
+                        raise
                     continue
                 record = None
                 started = clock()
@@ -156,7 +166,12 @@ class Batches(AsyncIterator[Batch[K, V]]):
     async def __anext__(self) -> Batch[K, V]:
         if self._reader.closed:  # by the loop's body
             raise StopAsyncIteration
-        return await self._reader.batch(self._limit, self._max_wait)
+        try:
+            return await self._reader.batch(self._limit, self._max_wait)
+        except ClosedError:
+            if self._reader.closed_by_listener:
+                raise StopAsyncIteration from None
+            raise
 
 
 def _without_hooks(generator: AsyncGenerator[T, None]) -> AsyncIterator[T]:
