@@ -4,7 +4,8 @@
 
 Starts a Kafka on loopback (tests/integration/kafka.py: Java and Maven are needed), fills its topics, and lets the
 contestants read them in turn, each in a process of its own: records a second from the first record to the last, CPU per
-record, peak memory; the best of the rounds counts. Then latency, synchronous commits a second, and CPU while idle.
+record, peak memory; the best of the rounds counts. A *member* subscribes and commits automatically, the others assign
+and do not commit. Then latency, synchronous commits a second, and CPU while idle.
 """
 
 from __future__ import annotations
@@ -55,6 +56,9 @@ CONTESTANTS = [
     ("dekaf_trio async for, compiled", "compiled", "dekaf_trio for", True),
     ("confluent consume(500)", "pure", "confluent consume(500)", True),
     ("confluent poll", "pure", "confluent poll", True),
+    ("dekaf_sync for, compiled, member", "compiled", "dekaf_sync for, member", False),
+    ("dekaf_sync for, pure, member", "pure", "dekaf_sync for, member", False),
+    ("confluent consume(500), member", "pure", "confluent consume(500), member", False),
     ("confluent consume(500), defaults", "pure", "confluent consume(500), defaults", False),
     ("confluent poll, defaults", "pure", "confluent poll, defaults", False),
     ("aiokafka getmany", "pure", "aiokafka getmany", True),

@@ -52,9 +52,13 @@ def confluent_poll(options: dict[str, Any]) -> Reader:
     return read
 
 
-def confluent_consume(options: dict[str, Any]) -> Reader:
+def confluent_consume(options: dict[str, Any], *, member: bool = False) -> Reader:
     def read(bootstrap: str, topic: str, partitions: int) -> Iterator[int]:
-        consumer = confluent(bootstrap, topic, partitions, options)
+        if member:
+            consumer = confluent(bootstrap, topic, 0, {**options, "enable.auto.commit": True})
+            consumer.subscribe([topic])
+        else:
+            consumer = confluent(bootstrap, topic, partitions, options)
         try:
             while True:
                 yield len(consumer.consume(500, 1.0))
@@ -85,6 +89,7 @@ def kafka_python(*, iterate: bool) -> Reader:
 SYNC: dict[str, Reader] = {
     "confluent poll": confluent_poll(TUNED),
     "confluent consume(500)": confluent_consume(TUNED),
+    "confluent consume(500), member": confluent_consume(TUNED, member=True),
     "confluent poll, defaults": confluent_poll({}),
     "confluent consume(500), defaults": confluent_consume({}),
     "kafka-python for": kafka_python(iterate=True),
@@ -133,8 +138,8 @@ class Meter:
 
 
 def throughput(contestant: str, bootstrap: str, topic: str, partitions: int, count: int) -> dict[str, float]:
-    if contestant == "dekaf_sync for":
-        return dekaf_throughput(bootstrap, topic, partitions, count)
+    if contestant in ("dekaf_sync for", "dekaf_sync for, member"):
+        return dekaf_throughput(contestant, bootstrap, topic, partitions, count)
     if contestant in ("aiokafka for", "aiokafka getmany"):
         return aiokafka_throughput(contestant, bootstrap, topic, partitions, count)
     if contestant == "dekaf_trio for":
@@ -153,13 +158,18 @@ def throughput(contestant: str, bootstrap: str, topic: str, partitions: int, cou
     raise AssertionError("the topic is too short")
 
 
-def dekaf_throughput(bootstrap: str, topic: str, partitions: int, count: int) -> dict[str, float]:
+def dekaf_throughput(contestant: str, bootstrap: str, topic: str, partitions: int, count: int) -> dict[str, float]:
     """Without the generator that the others are read through: a `for` loop is what is measured."""
     from dekaf_sync import Consumer, TopicPartition
 
     meter = Meter(count)
-    with Consumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest") as consumer:
-        consumer.assign([TopicPartition(topic, p) for p in range(partitions)])
+    member = contestant == "dekaf_sync for, member"  # which commits automatically, too
+    group = f"bench-{time.time()}" if member else None
+    with Consumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", group_id=group) as consumer:
+        if member:
+            consumer.subscribe(topic)
+        else:
+            consumer.assign([TopicPartition(topic, p) for p in range(partitions)])
         for seen, _ in enumerate(consumer, 1):
             if seen == 1:
                 meter.saw_first(1)

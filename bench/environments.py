@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -20,8 +21,9 @@ PACKAGES = ("dekaf_proto", "dekaf_sync", "dekaf_trio")
 Build = Literal["compiled", "pure"]
 
 
+@cache
 def python_of(build: Build) -> Path:
-    """An interpreter with the wheel of this checkout, compiled or pure, and the peers."""
+    """An interpreter with the wheel of this checkout, compiled or pure, and the peers. It stays the same in a run."""
     folder = ROOT / ".ci-work" / "bench" / build
     python = folder / "venv" / "bin" / "python"
     stamp = folder / "stamp"

@@ -242,12 +242,10 @@ class FlowRunner:
         if self._disturbed or self._ready:
             return self.now
         earliest: float | None = None
-        for task in self._sleeping:
-            if not task.done:
-                earliest = sooner(earliest, task.deadline)
-        for task, wait in self._waiting:
-            if not task.done:
-                earliest = sooner(earliest, wait.until)
+        for task in self._sleeping:  # none was cancelled, or something would be disturbed
+            earliest = sooner(earliest, task.deadline)
+        for _, wait in self._waiting:
+            earliest = sooner(earliest, wait.until)
         for task in self._roots:
             if task.limit is not None:
                 earliest = sooner(earliest, task.limit[0])

@@ -185,9 +185,9 @@ class Consumer(Client, Generic[K, V]):
                         if not self._ask(bound, None):
                             return
                     except ClosedError:
-                        if self._pump.released:  # by a listener
-                            return
-                        raise
+                        if not self._pump.released:  # by a listener
+                            raise
+                        return
                     continue
                 yield from run
                 if self._run is run:
@@ -198,12 +198,12 @@ class Consumer(Client, Generic[K, V]):
     def _iterate_batches(self, limit: int, max_wait: float) -> Iterator[Batch[K, V]]:
         with Hold(self):
             self._pump.check()
-            try:
-                while not self._pump.released:  # else the loop's body has closed it
+            while not self._pump.released:  # else the loop's body has closed it
+                try:
                     yield self._gather(limit, None, max_wait)  # with no step between, where Ctrl+C could come
-            except ClosedError:
-                if not self._pump.released:  # else a listener has
-                    raise
+                except ClosedError:
+                    if not self._pump.released:  # by a listener
+                        raise
 
     def _gather(self, limit: int, timeout: float | None, linger: float) -> Batch[K, V]:
         deadline = None if timeout is None else time.monotonic() + timeout

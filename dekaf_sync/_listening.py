@@ -137,6 +137,7 @@ class Listening:
         def listen() -> None:
             assert method is not None
             try:
+                visit.begun = True
                 result = method(consumer, list(event.partitions))
                 if isinstance(result, Coroutine):
                     result.close()

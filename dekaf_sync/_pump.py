@@ -57,7 +57,7 @@ class Visit:
 
     def __init__(self, function: Callable[[], object]) -> None:
         self.function = function
-        #: Whether the program has been there: if not, Ctrl+C came first.
+        #: For the function to say that it was called: if it was not, Ctrl+C came first.
         self.begun = False
 
 
@@ -149,7 +149,6 @@ class Pump:
                     raise KafkaTimeoutError(self.name, patience or 0.0)
                 if call.ended or call.visit is None:
                     break
-                call.visit.begun = True
                 call.visit.function()
                 self.post(partial(self._go_on, call))
         except BaseException:  # Ctrl+C, most likely

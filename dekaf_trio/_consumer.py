@@ -155,12 +155,11 @@ class Consumer(Generic[K, V]):
             await self._close(self._pump.close)
 
     async def _close(self, how: Callable[[Callable[[], Awaitable[object]], float], Awaitable[None]]) -> None:
-        self._reader.closed = True
+        self._reader.closed, self._reader.closer = True, trio.lowlevel.current_task()
         seconds = self.config.close_timeout_ms / 1000
         deadline = trio.current_time() + seconds
         errors: list[Exception] = []
         if self._listening.is_caller:
-            self._listening.has_closed = True
             self._listening.answer()
 
         def script(now: float) -> Steps[None]:

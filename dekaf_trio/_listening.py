@@ -56,8 +56,6 @@ class Listening:
 
     def __init__(self, consumer: Consumer[Any, Any], engine: engine.Consumer[Any, Any], pump: Pump) -> None:
         self.listener: object | None = None
-        #: Whether the listener has closed the consumer.
-        self.has_closed = False
         self._consumer: Final = consumer
         self._engine: Final = engine
         self._pump: Final = pump

@@ -47,8 +47,9 @@ class Reader(Generic[K, V]):
     """The reading of one consumer. `report` is called when the program comes by."""
 
     def __init__(self, engine: Consumer[K, V], pump: Pump, listening: Listening, report: Callable[[], object]) -> None:
-        #: Whether the program has begun to close the consumer: iterations end.
+        #: Whether the program has begun to close the consumer, and in which task: iterations end.
         self.closed = False
+        self.closer: trio.lowlevel.Task | None = None
         self._engine: Final = engine
         self._pump: Final = pump
         self._listening: Final = listening
@@ -58,11 +59,6 @@ class Reader(Generic[K, V]):
         self._bound: Bound | None = None
         #: The readings under way, the first one first, and their tasks.
         self._readings: Final[dict[object, trio.lowlevel.Task]] = {}
-
-    @property
-    def closed_by_listener(self) -> bool:
-        """Whether that was its listener, which the reading task has called: then it knows."""
-        return self._listening.has_closed
 
     def records(self, ends: Operation[Bound] | None) -> AsyncIterator[Record[K, V]]:
         """Record after record, up to `ends` if there are any."""
@@ -86,7 +82,7 @@ class Reader(Generic[K, V]):
                         if not await self._ask(bound):
                             return
                     except ClosedError:
-                        if self.closed_by_listener:
+                        if self.closed_here:  # by a listener
                             return
                         raise
                     continue
@@ -139,6 +135,11 @@ class Reader(Generic[K, V]):
         await trio.lowlevel.checkpoint()
         self._report()
 
+    @property
+    def closed_here(self) -> bool:
+        """Whether this task has closed the consumer. Others that read are told by an error."""
+        return self.closer is trio.lowlevel.current_task()
+
     @contextmanager
     def _reading(self) -> Iterator[None]:
         """Keeps other tasks from reading, and listeners."""
@@ -169,7 +170,7 @@ class Batches(AsyncIterator[Batch[K, V]]):
         try:
             return await self._reader.batch(self._limit, self._max_wait)
         except ClosedError:
-            if self._reader.closed_by_listener:
+            if self._reader.closed_here:  # by a listener
                 raise StopAsyncIteration from None
             raise
 

@@ -92,6 +92,8 @@ def test_a_ready_node_is_idle_only_while_it_has_nothing_to_do() -> None:
     assert node.next_deadline(9.0) == 109.0
     node.in_flight[1] = pending(130.0)
     assert node.next_deadline(9.0) == 130.0
+    node.in_flight[2] = pending(125.0)  # some requests may take longer than others
+    assert node.next_deadline(9.0) == 125.0
     node.in_flight.clear()
     node.throttled_until = 120.0
     node.queue.append(pending(150.0))

@@ -87,7 +87,12 @@ class Positions:
     def next_rest(self) -> float | None:
         """When the first partition that was told to wait may ask again."""
         now = self._client.now
-        return min((p.resting_until for p in self._partitions.values() if p.resting_until > now), default=None)
+        earliest: float | None = None
+        for partition in self._partitions.values():
+            rests = partition.resting_until
+            if rests > now and (earliest is None or rests < earliest):
+                earliest = rests
+        return earliest
 
     def _begin(self, which: tuple[PartitionPhase, int], partitions: list[Partition]) -> None:
         def flow() -> Flow[None]:

@@ -197,7 +197,7 @@ class Classic:
     @property
     def is_member(self) -> bool:
         """Whether it has a generation, in which it may commit."""
-        return self.generation >= 0 and self.state in (MemberState.STABLE, MemberState.JOINING, MemberState.SYNCING)
+        return self.generation >= 0
 
     @property
     def is_joining(self) -> bool:
@@ -261,9 +261,7 @@ class Classic:
         self._reset(reason, keep_id=False)
         if not member_id or self._client.config.group_instance_id is not None:
             return
-        # After a session nobody remembers it any more.
-        seconds = self._client.config.session_timeout_ms / 1000 if timeout is None else timeout
-        goodbye = self._client.runner.start("leaving the group", self._say_goodbye(member_id, reason), seconds)
+        goodbye = self._client.runner.start("leaving the group", self._say_goodbye(member_id, reason), timeout)
         yield Wait(lambda: goodbye.done)
         if goodbye.error is not None:
             log.info("group %s: leaving: %s", self._group_id, goodbye.error)
@@ -516,8 +514,8 @@ class Classic:
                 self._again(cause)
                 return None
             assignments = [
-                SyncGroupRequestAssignment(member_id=member_id, assignment=encode_assignment(tps))
-                for member_id, tps in shared.items()
+                SyncGroupRequestAssignment(member_id=member_id, assignment=assignment)
+                for member_id, assignment in shared.items()
             ]
         request = SyncGroupRequest(
             group_id=self._group_id,
@@ -556,7 +554,7 @@ class Classic:
         self._move(MemberInput.SYNCED)
         return assignment
 
-    def _share_out(self, joined: JoinGroupResponse) -> Flow[Mapping[str, Sequence[TopicPartition]]]:
+    def _share_out(self, joined: JoinGroupResponse) -> Flow[Mapping[str, bytes]]:
         """The leader's part (G11). Nothing is shared out if a static leader has come back (G13)."""
         assert joined.protocol_name is not None
         members = []
@@ -693,11 +691,9 @@ class Classic:
             return True
         if code.invalidates == "coordinator":
             self._coordinator_lost(code)
-            return False
-        if code.retriable:
-            return False
-        self._judge(code, "a heartbeat to")
-        return True
+        elif not code.retriable:
+            self._judge(code, "a heartbeat to")
+        return False
 
     def _too_slow(self) -> None:
         """The program has not asked for anything for too long: others are to have its partitions (G21)."""
@@ -711,10 +707,8 @@ class Classic:
         self._stalled = True
 
 
-def _checked(
-    assignor: Assignor, topics: GroupTopics, members: Sequence[GroupMember]
-) -> Mapping[str, Sequence[TopicPartition]]:
-    """What the assignor says, if it can be used: whatever a custom one raises or returns becomes an AssignorError."""
+def _checked(assignor: Assignor, topics: GroupTopics, members: Sequence[GroupMember]) -> Mapping[str, bytes]:
+    """What the assignor gives each member, if that can be used: whatever else it does becomes an AssignorError."""
     name = assignor.name
     try:
         shared = {member_id: list(tps) for member_id, tps in assignor.assign(topics, members).items()}
@@ -727,11 +721,11 @@ def _checked(
                 _check_one(name, tp, topics, given.setdefault(tp, member_id) != member_id)
                 if tp.topic not in subscribed[member_id]:
                     raise AssignorError(name, f"it gives {tp} to {member_id!r}, which is not subscribed to {tp.topic}")
+        return {member.id: encode_assignment(shared.get(member.id, ())) for member in members}
     except AssignorError:
         raise
     except Exception as error:
         raise AssignorError(name, f"{type(error).__name__}: {error}") from error
-    return {member.id: shared.get(member.id, []) for member in members}
 
 
 def _check_one(name: str, tp: TopicPartition, topics: GroupTopics, twice: bool) -> None:

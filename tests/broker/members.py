@@ -9,6 +9,7 @@ a.sync({"a": b"all"})          # `a.synced` likewise
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
 
 from dekaf_proto.broker import Broker, GroupOptions, GroupSnapshot, GroupState
 from dekaf_proto.errors import ErrorCode
@@ -25,13 +26,28 @@ from dekaf_proto.messages.join_group import JoinGroupRequestProtocol
 from dekaf_proto.messages.leave_group import MemberIdentity
 from dekaf_proto.messages.offset_commit import OffsetCommitRequestPartition, OffsetCommitRequestTopic
 from dekaf_proto.messages.sync_group import SyncGroupRequestAssignment
+from dekaf_proto.wire.schema import Request, Response
 from tests.broker.peer import Peer
 
 RANGE = (("range", b"r"),)
+S = TypeVar("S", bound=Response)
 
 
-class GroupPeer(Peer):
-    """Drives a broker with members of the group "g"."""
+class Requester(Protocol):
+    """A Peer, or something like it that talks to a real Kafka."""
+
+    def connect(self, node: int = 0) -> int: ...
+    def send(self, conn: int, request: Request[S], version: int) -> int: ...
+    def receive(self, conn: int, cls: type[S], version: int) -> S | None: ...
+    def ask(self, request: Request[S], version: int, *, conn: int | None = None, node: int = 0) -> S: ...
+    def pass_time(self, seconds: float) -> None: ...
+
+
+class Members(Requester):
+    """Whoever can send requests for members of one group. `group_id` and `topic`: which, and for what they commit."""
+
+    group_id = "g"
+    topic = "t"
 
     def member(
         self,
@@ -45,6 +61,10 @@ class GroupPeer(Peer):
     ) -> Member:
         """One that has not joined. `version`: of JoinGroup; the other requests are as old."""
         return Member(self, instance, protocols, protocol_type, session, rebalance, version)
+
+
+class GroupPeer(Peer, Members):
+    """Drives a broker with members of a group."""
 
     def view(self) -> GroupSnapshot:
         """The group as it is now."""
@@ -70,7 +90,7 @@ class Member:
 
     def __init__(
         self,
-        peer: GroupPeer,
+        peer: Members,
         instance: str | None,
         protocols: Sequence[tuple[str, bytes]],
         protocol_type: str,
@@ -88,6 +108,8 @@ class Member:
         self.id = ""
         self.generation = -1
         self.node = 0
+        self.leader = ""
+        self.protocol: str | None = protocols[0][0] if protocols else "none"
         self._joining: int | None = None
         self._syncing: int | None = None
 
@@ -107,7 +129,7 @@ class Member:
         """One JoinGroup, on a connection of its own."""
         protocols = [JoinGroupRequestProtocol(*protocol) for protocol in self.protocols]
         request = JoinGroupRequest(
-            "g",
+            self.peer.group_id,
             int(self.session * 1000),
             int(self.rebalance * 1000),
             self.id,
@@ -128,7 +150,8 @@ class Member:
         found = self.peer.receive(self._joining, JoinGroupResponse, self.version)
         if found is not None:
             self._joining = None
-            self.id = found.member_id
+            self.id, self.leader = found.member_id, found.leader
+            self.protocol = found.protocol_name or self.protocol
             self.generation = found.generation_id if not found.error_code else self.generation
         return found
 
@@ -144,14 +167,23 @@ class Member:
         self,
         assignments: Mapping[str, bytes] | None = None,
         *,
-        protocol_type: str | None = None,
-        protocol: str | None = None,
+        protocol_type: str | None = "consumer",
+        protocol: str | None = "",
     ) -> SyncGroupResponse | None:
-        """SyncGroup; the answer, None if it waits. Only the leader's assignments are sent."""
+        """SyncGroup; the answer, None if it waits. Only the leader's assignments are sent. `protocol`: "" for the one
+        that the JoinGroup's answer has named."""
         _ = self.joined
-        given = assignments if assignments is not None and self.peer.view().leader == self.id else {}
+        given = assignments if assignments is not None and self.leader == self.id else {}
         entries = [SyncGroupRequestAssignment(member, what) for member, what in given.items()]
-        request = SyncGroupRequest("g", self.generation, self.id, self.instance, protocol_type, protocol, entries)
+        request = SyncGroupRequest(
+            self.peer.group_id,
+            self.generation,
+            self.id,
+            self.instance,
+            protocol_type,
+            self.protocol if protocol == "" else protocol,
+            entries,
+        )
         version = self._version((4, 3), (7, 5))
         if version < 3:
             request.group_instance_id = None
@@ -180,21 +212,23 @@ class Member:
     def heartbeat(self) -> int:
         """Heartbeat; the error."""
         version = self._version((5, 3), (6, 4))
-        request = HeartbeatRequest("g", self.generation, self.id, self.instance if version >= 3 else None)
+        request = HeartbeatRequest(
+            self.peer.group_id, self.generation, self.id, self.instance if version >= 3 else None
+        )
         return self.peer.ask(request, version, node=self.node).error_code
 
     def leave(self) -> int:
         """LeaveGroup; the error."""
         if self.version < 6:
-            return self.peer.ask(LeaveGroupRequest("g", self.id), 2, node=self.node).error_code
+            return self.peer.ask(LeaveGroupRequest(self.peer.group_id, self.id), 2, node=self.node).error_code
         members = [MemberIdentity(self.id, self.instance)]
-        response = self.peer.ask(LeaveGroupRequest("g", members=members), 5, node=self.node)
+        response = self.peer.ask(LeaveGroupRequest(self.peer.group_id, members=members), 5, node=self.node)
         return response.error_code or response.members[0].error_code
 
     def commit(self, offset: int = 1) -> int:
-        """OffsetCommit for partition 0 of "t"; the error."""
-        topic = OffsetCommitRequestTopic("t", partitions=[OffsetCommitRequestPartition(0, offset)])
-        request = OffsetCommitRequest("g", self.generation, self.id, self.instance, topics=[topic])
+        """OffsetCommit for partition 0; the error."""
+        topic = OffsetCommitRequestTopic(self.peer.topic, partitions=[OffsetCommitRequestPartition(0, offset)])
+        request = OffsetCommitRequest(self.peer.group_id, self.generation, self.id, self.instance, topics=[topic])
         return self.peer.ask(request, 8, node=self.node).topics[0].partitions[0].error_code
 
     def _version(self, *steps: tuple[int, int]) -> int:

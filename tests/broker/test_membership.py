@@ -255,7 +255,7 @@ def test_sync_names_another_protocol() -> None:  # G12
     group = peer()
     a = group.member()
     a.join()
-    for protocol_type, protocol in (("connect", None), ("consumer", "sticky")):
+    for protocol_type, protocol in (("connect", ""), ("consumer", "sticky"), (None, ""), ("consumer", None)):
         answer = a.sync({}, protocol_type=protocol_type, protocol=protocol)
         assert answer is not None
         assert answer.error_code == ErrorCode.INCONSISTENT_GROUP_PROTOCOL
@@ -881,7 +881,10 @@ def test_groups_that_do_not_exist() -> None:
     assert group.view().state is GroupState.DEAD
     assert group.ask(HeartbeatRequest(""), 4).error_code == ErrorCode.INVALID_GROUP_ID
     assert group.ask(LeaveGroupRequest(""), 5).error_code == ErrorCode.INVALID_GROUP_ID
-    assert group.ask(SyncGroupRequest(""), 5).error_code == ErrorCode.INVALID_GROUP_ID
+    assert (
+        group.ask(SyncGroupRequest("", protocol_type="consumer", protocol_name="range"), 5).error_code
+        == ErrorCode.INVALID_GROUP_ID
+    )
 
 
 @pytest.mark.parametrize("api", [ApiKey.JOIN_GROUP, ApiKey.SYNC_GROUP, ApiKey.HEARTBEAT, ApiKey.LEAVE_GROUP])

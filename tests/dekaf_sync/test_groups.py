@@ -18,12 +18,15 @@ from dekaf_proto.errors import (
     ClosedError,
     ConcurrentUseError,
     ConfigurationError,
+    ErrorCode,
     LocalProtocolError,
     NoGroupError,
     WakeupError,
 )
-from dekaf_sync import Consumer, RebalanceListener, TopicPartition
+from dekaf_proto.messages import ApiKey
+from dekaf_sync import Consumer, RebalanceListener, Record, TopicPartition
 from tests.dekaf_sync.helpers import PATIENCE, T0, T1, T2, Kafka, Listener, in_thread, once, read, until, values
+from tests.dekaf_sync.test_threads import Interrupter
 
 AnyConsumer = Consumer[Any, Any]
 ALL = [0, 1, 2]
@@ -343,7 +346,9 @@ def test_lost_partitions_are_revoked_ones_unless_somebody_minds(kafka: Kafka) ->
         with kafka.member(group_id=group) as consumer:
             consumer.subscribe("t", listener)
             settle(consumer, until_told=lambda c=consumer: len(c.assignment) == 3)  # type: ignore[misc]
-            kafka.fault(api=12, error=25)  # a heartbeat is told that it is no member
+            kafka.fault(
+                api=ApiKey.HEARTBEAT, error=ErrorCode.UNKNOWN_MEMBER_ID
+            )  # a heartbeat is told that it is no member
             settle(consumer, until_told=lambda known=known: [e for e in known if e == 3 or e == ("lost", ALL)])  # type: ignore[misc]
     assert minds.told[:2] == [("assigned", ALL), ("lost", ALL)]
 
@@ -352,7 +357,7 @@ def test_lost_partitions_are_revoked_ones_unless_somebody_minds(kafka: Kafka) ->
 
 
 @pytest.mark.parametrize("where", ["assigned", "revoked"])
-@pytest.mark.parametrize("way", ["for", "poll"])
+@pytest.mark.parametrize("way", ["for", "poll", "batches"])
 def test_closing_in_a_listener(kafka: Kafka, where: str, way: str) -> None:
     kafka.append("a")
     listener = Listener(**{where: lambda consumer, _: consumer.close()})
@@ -361,6 +366,8 @@ def test_closing_in_a_listener(kafka: Kafka, where: str, way: str) -> None:
     if where == "assigned":
         if way == "for":
             assert list(consumer) == []
+        elif way == "batches":
+            assert list(consumer.batches()) == []
         else:
             with pytest.raises(ClosedError):
                 consumer.poll(PATIENCE)
@@ -496,10 +503,8 @@ def test_ctrl_c_in_a_listener_of_unsubscribe(kafka: Kafka) -> None:
 
 def test_ctrl_c_at_every_line_of_a_rebalance(kafka: Kafka) -> None:
     """The listener is told of each event, nothing hangs, and nothing is lost or comes twice."""
-    from tests.dekaf_sync.test_threads import Interrupter
-
     kafka.append("a", "b")
-    at, hit = 0, True
+    at, hit, untold = 0, True, 0
     while hit:
         at += 1
         listener = Listener()
@@ -510,11 +515,36 @@ def test_ctrl_c_at_every_line_of_a_rebalance(kafka: Kafka) -> None:
             hit = interrupter.hit
             consumer.seek_to_beginning() if consumer.assignment else None
             assert read(consumer, 2) == ["a", "b"]
-            assert [name for name, _ in listener.told] == ["assigned"] or not listener.told
-            if not listener.told:
-                assert hit
+            names = [name for name, _ in listener.told]
+            assert names in (["assigned"], [])
+            untold += not names
         assert kafka.members() == 0
     assert at > 30
+    assert untold <= 1  # when it comes on the very line that calls the listener
+
+
+@pytest.mark.parametrize("way", ["close", "unsubscribe"])
+def test_ctrl_c_at_every_line_of_leaving(kafka: Kafka, way: str) -> None:
+    """Another `close` ends everything, and the listener is told of the end once, or not at all if it came too late."""
+    kafka.append("a")
+    at, hit, left = 0, True, 0
+    while hit:
+        at += 1
+        listener = Listener()
+        consumer = kafka.member(group_id=f"g{at}")
+        consumer.subscribe("t", listener)
+        assert read(consumer, 1) == ["a"]
+        with suppress(KeyboardInterrupt), Interrupter(at, "dekaf_sync/_") as interrupter:
+            getattr(consumer, way)()
+        hit = interrupter.hit
+        started = time.monotonic()
+        consumer.close(timeout=5.0)
+        assert time.monotonic() - started < 5.0
+        assert listener.told in ([("assigned", ALL)], [("assigned", ALL), ("revoked", ALL)])
+        left += kafka.members(f"g{at}") == 0
+    assert at > 30
+    # Ctrl+C in the wait of `close` ends everything at once, and the group will notice that later.
+    assert left > at / 2 if way == "close" else left == at
 
 
 def test_a_wakeup_during_a_listener(kafka: Kafka) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dekaf_proto.errors import ClosedError, InternalError, KafkaTimeoutError
+from dekaf_proto.errors import ClosedError, InternalError, KafkaTimeoutError, WakeupError
 from dekaf_proto.events import Address, Connect, Disconnect, Effect, Resolve, Send
 from dekaf_proto.operation import Operation
 from dekaf_sync import _pump, _resolve, _sockets
@@ -472,6 +472,92 @@ def test_a_script_hears_of_the_end(bench: Bench) -> None:
     bench.pump.tell(script)
     bench.pump.close(5.0)
     assert len(heard) == 1
+
+
+def test_a_visit_is_made_in_the_thread_that_waits(bench: Bench) -> None:
+    visited: list[int] = []
+
+    def script(now: float) -> _pump.Steps[str]:
+        yield Operation.completed("before", None)
+        for _ in range(3):
+            later = yield _pump.Visit(lambda: visited.append(threading.get_ident()))
+            assert later >= now
+        yield Operation.completed("after", None)
+        return "the end"
+
+    assert bench.pump.call(script) == "the end"
+    assert visited == [threading.get_ident()] * 3
+    assert bench.pump._calls == []
+
+
+def test_a_visit_may_call(bench: Bench) -> None:
+    def script(now: float) -> _pump.Steps[str]:
+        yield _pump.Visit(bench.do)
+        return "the end"
+
+    assert bench.pump.call(script) == "the end"
+
+
+def test_what_a_visit_raises_comes_out_and_closes_the_script(bench: Bench) -> None:
+    closed: list[str] = []
+
+    def script(now: float) -> _pump.Steps[None]:
+        try:
+            yield _pump.Visit(lambda: [].pop())
+        finally:
+            closed.append(threading.current_thread().name)
+
+    with pytest.raises(IndexError):
+        bench.pump.call(script)
+    bench.do()
+    assert closed == ["dekaf: bench"]
+    assert bench.pump._calls == []
+
+
+@pytest.mark.parametrize("interruptible", [True, False])
+def test_a_wakeup_during_a_visit_is_for_what_comes_after_it(bench: Bench, interruptible: bool) -> None:
+    went_on: list[bool] = []
+    never = Operation[None]("never")
+
+    def visit() -> None:
+        bench.pump.interrupt(lambda: None)
+        until(lambda: bench.pump._interrupted)
+
+    def script(now: float) -> _pump.Steps[None]:
+        yield _pump.Visit(visit)
+        went_on.append(True)
+        if interruptible:
+            yield never
+
+    if interruptible:
+        with pytest.raises(WakeupError):
+            bench.pump.call(script)
+        assert never.done
+        assert not bench.pump._interrupted
+    else:
+        bench.pump.call(script, interruptible=False)
+        assert bench.pump._interrupted
+    assert went_on == [True]
+
+
+def test_the_thread_ends_during_a_visit(bench: Bench) -> None:
+    heard: list[str] = []
+
+    def visit() -> None:
+        bench.pump._stop = True
+        bench.pump.post(lambda: None)
+        until(lambda: bench.pump.ended)
+
+    def script(now: float) -> _pump.Steps[None]:
+        try:
+            yield _pump.Visit(visit)
+        except ClosedError:
+            heard.append("closed")
+            raise
+
+    with pytest.raises(ClosedError):
+        bench.pump.call(script)
+    assert heard == ["closed"]
 
 
 def test_a_crash_is_not_told_twice_by_close(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:

@@ -90,6 +90,22 @@ class MemoryKafka(Network):
         options = {"bootstrap_servers": self.bootstrap_servers, "auto_offset_reset": "earliest", **options}
         return Consumer(network=self, **options)
 
+    def member(self, *topics: str, **options: Any) -> Consumer[Any, Any]:
+        """A member of the group `g` that begins at the beginning."""
+        options = {
+            "bootstrap_servers": self.bootstrap_servers,
+            "auto_offset_reset": "earliest",
+            "group_id": "g",
+            "heartbeat_interval_ms": 200,
+            **options,
+        }
+        return Consumer(*topics, network=self, **options)
+
+    @property
+    def members(self) -> int:
+        """How many members the group `g` has."""
+        return len(self.broker.group("g").members)
+
     def append(self, *values: str, tp: TopicPartition = T0, **options: Any) -> int:
         """Appends records."""
         offset = self.broker.append(*tp, [value.encode() for value in values], trio.current_time(), **options)

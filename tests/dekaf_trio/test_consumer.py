@@ -65,7 +65,7 @@ def test_options() -> None:
         assert_type(consumer, Consumer[bytes | None, str | None])
     assert consumer.config.group_id == "h"
     assert repr(consumer) == "<Consumer('a:9092', group_id='h')>"
-    with pytest.raises(ConfigurationError, match="not yet supported"):
+    with pytest.raises(ConfigurationError, match="group_id: must be given with topics"):
         Consumer("topic", bootstrap_servers="a")
     with pytest.raises(ConfigurationError, match="did you mean group_id"):
         Consumer(bootstrap_servers="a", groupid="g")  # type: ignore[call-overload]

@@ -216,6 +216,10 @@ class Group(Setup):
                 return False
         return True
 
+    def settle_all(self) -> None:
+        """Runs until the group is stable, whatever topics there are."""
+        self.run_until(self.is_settled)
+
     def settle(self, limit: float | None = None, quiet: float = 1.0) -> None:
         """Runs until the group is stable, and stays so for a while; every partition then has its reader."""
         self.run_until(self.is_settled, limit)

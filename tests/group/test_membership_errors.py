@@ -25,7 +25,7 @@ from dekaf_proto.messages.find_coordinator import FindCoordinatorRequest
 from dekaf_proto.messages.heartbeat import HeartbeatRequest
 from dekaf_proto.messages.join_group import JoinGroupRequest, JoinGroupResponse
 from dekaf_proto.messages.leave_group import LeaveGroupResponse, MemberResponse
-from dekaf_proto.messages.offset_commit import OffsetCommitRequest
+from dekaf_proto.messages.offset_commit import OffsetCommitRequest, OffsetCommitResponse
 from dekaf_proto.messages.sync_group import SyncGroupResponse
 from dekaf_proto.types import TopicPartition
 from tests.group.helpers import Group, Program
@@ -378,6 +378,28 @@ def test_a_late_answer_to_a_heartbeat_of_the_generation_before() -> None:  # les
     assert min(b - a for a, b in itertools.pairwise(times)) > 0.09  # one row of heartbeats, not two
 
 
+def test_put_out_while_a_heartbeat_is_on_its_way() -> None:  # lesson 21
+    group, one = stable(exclusive=False)
+    fault = group.broker.faults.add(api=ApiKey.HEARTBEAT, drop="before", delay=0.05)
+    group.run_until(lambda: fault.hits)
+    assert one.membership.generation_refused(E.ILLEGAL_GENERATION, one.membership.identity)
+    group.settle()
+    assert one.log == ["lost t-0 t-1", "assigned t-0 t-1"]
+
+
+def test_put_out_while_a_heartbeat_looks_for_the_coordinator() -> None:
+    group, one = stable(exclusive=False)
+    group.broker.faults.add(api=ApiKey.HEARTBEAT, error=E.NOT_COORDINATOR)
+    fault = group.broker.faults.add(api=ApiKey.FIND_COORDINATOR, delay=1.0)
+    group.run_until(lambda: fault.hits)
+    assert one.membership.generation_refused(E.ILLEGAL_GENERATION, one.membership.identity)
+    before = len(group.heartbeats())
+    group.run_until(lambda: one.state is MemberState.SYNCING)
+    assert len(group.heartbeats()) == before
+    group.settle()
+    assert one.log == ["lost t-0 t-1", "assigned t-0 t-1"]
+
+
 @pytest.mark.parametrize("code", [E.ILLEGAL_GENERATION, E.UNKNOWN_MEMBER_ID])
 def test_put_out_while_a_join_is_on_its_way(code: ErrorCode) -> None:  # G16 for a join
     group, one = stable(**COOPERATIVE)
@@ -513,6 +535,19 @@ def test_attempts_become_fewer() -> None:
     assert group.now - began < 0.2  # it begins anew
 
 
+def test_a_new_subscription_does_not_wait_for_the_next_attempt_of_the_old_one() -> None:
+    group, one = stable()
+    fault = rejoin(group, one, ApiKey.JOIN_GROUP, error=E.COORDINATOR_LOAD_IN_PROGRESS, times=None)
+    group.run_until(lambda: fault.hits == 10)
+    group.run_for(0.01)
+    group.broker.faults.clear()
+    group.result(one.consumer.unsubscribe(group.now))
+    began = group.now
+    one.subscribe("t")
+    group.run_until(lambda: one.state is MemberState.STABLE)
+    assert group.now - began < 0.1
+
+
 def test_put_out_again_and_again() -> None:
     group, one = stable(exclusive=False, busy=200)
     for _ in range(10):
@@ -558,6 +593,25 @@ def test_a_commit_says_that_there_is_a_rebalance() -> None:  # 7.3: 27
     group.settle()
     assert one.log == ["revoked t-0 t-1", "assigned t-0 t-1"]
     assert group.joins()[0].reason == "a commit was answered with REBALANCE_IN_PROGRESS"
+
+
+def test_a_commit_of_a_generation_that_is_over() -> None:  # trap 25, G18: nothing is lost for that
+    group, one = stable(enable_auto_commit=False, **COOPERATIVE)
+    group.append("a")
+    group.run_until(lambda: one.records)
+
+    def late(request: object, response: OffsetCommitResponse) -> OffsetCommitResponse:
+        one.membership.generation += 1  # as if the next one had begun before the answer arrived
+        return response
+
+    group.broker.faults.add(api=ApiKey.OFFSET_COMMIT, error=E.ILLEGAL_GENERATION, alter=late)
+    with pytest.raises(RebalanceInProgressError):
+        group.result(one.consumer.commit(None, group.now, retry=False))
+    assert one.reading == [T0, T1]
+    one.membership.generation -= 1
+    group.result(one.consumer.commit(None, group.now))
+    group.settle()
+    assert one.log == []
 
 
 def test_a_commit_before_the_first_join() -> None:  # P10, lesson 7

@@ -313,6 +313,23 @@ def test_in_lost() -> None:  # G24, lesson 19, 25
     assert one.records == ["c0", "c0"]  # it was not committed
 
 
+def test_nobody_waits_for_one_who_has_nothing_new() -> None:  # A8, G23: told, but not waited for, and told once
+    group, one = stable(**COOPERATIVE)
+    one.sleep()
+    for _ in range(3):
+        one.membership.rejoin("a test")
+        group.run_for(1)
+    assert one.membership.rebalances == 4
+    assert [type(event) for event in one.consumer._subscription._events] == [PartitionsAssigned]
+    group.append("c0")
+    group.run_for(1)
+    assert one.consumer._handout.has_next(None)
+    one.wake()
+    group.settle()
+    assert one.log == ["assigned"]
+    assert one.records == ["c0"]
+
+
 def test_a_listener_may_close_the_consumer() -> None:
     group, one = stable()
     closes: list[Operation[None]] = []
@@ -441,6 +458,52 @@ def test_lost_twice_before_the_program_asks() -> None:
     one.wake()
     group.settle()
     assert one.log == ["lost t-0 t-1", "assigned t-0 t-1"]
+
+
+def test_a_second_loss_is_no_news() -> None:
+    group, one = stable()
+    one.sleep()
+    put_out(group, one)
+    one.consumer._subscription.lose("something else")
+    one.wake()
+    group.settle()
+    assert one.log == ["lost t-0 t-1", "assigned t-0 t-1"]
+    assert isinstance(one.events[-2], PartitionsLost)
+    assert "UNKNOWN_MEMBER_ID" in one.events[-2].cause
+
+
+def test_lost_before_the_position_is_known() -> None:  # trap 44
+    group = Group({"t": 2}, exclusive=False)
+    group.broker.faults.add(api=ApiKey.OFFSET_FETCH, times=None, error=ErrorCode.UNSTABLE_OFFSET_COMMIT)
+    group.append("a")
+    one = group.join()
+    group.run_until(lambda: one.log)
+    group.run_for(2)
+    assert one.consumer.position(T0) is None
+    put_out(group, one)
+    group.broker.faults.clear()
+    group.settle()
+    assert one.log == ["assigned t-0 t-1", "lost t-0 t-1", "assigned t-0 t-1"]
+    assert one.failures == []
+    group.run_for(1)
+    assert one.records == ["a"]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_rebalance_while_the_position_is_not_known(strategy: list[str]) -> None:  # trap 44, F 4f2e7fe
+    group = Group({"t": 2}, partition_assignment_strategy=strategy)
+    group.append("a", partition=0)
+    group.append("b", partition=1)
+    group.broker.faults.add(api=ApiKey.OFFSET_FETCH, times=None, error=ErrorCode.UNSTABLE_OFFSET_COMMIT)
+    one = group.join()
+    group.run_until(lambda: one.log)
+    two = group.join()
+    group.run_for(3)
+    group.broker.faults.clear()
+    group.settle()
+    group.run_for(2)
+    assert sorted(one.records + two.records) == ["a", "b"]
+    assert (one.failures, two.failures) == ([], [])
 
 
 def test_a_loss_in_the_middle_of_cooperative_giving_up() -> None:  # `apply` must not go on with an old assignment

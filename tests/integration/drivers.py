@@ -17,6 +17,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from types import SimpleNamespace
 from typing import Any, Literal, TypeVar
 
 import trio
@@ -27,8 +28,10 @@ from dekaf_proto.config import ConsumerConfig
 from dekaf_proto.consumer.arguments import CommitTarget, Partitions, SeekTarget, Time
 from dekaf_proto.consumer.batch import Batch
 from dekaf_proto.consumer.metrics import ConsumerMetrics
+from dekaf_proto.consumer.subscription import Topics
 from dekaf_proto.errors import WakeupError
 from dekaf_proto.events import Connect
+from dekaf_proto.group.classic import GroupMetadata
 from dekaf_proto.records import Record
 from dekaf_proto.types import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 
@@ -41,6 +44,7 @@ AnyRecord = Record[Any, Any]
 Some = TopicPartition | Iterable[TopicPartition] | None
 Committed = Mapping[TopicPartition, OffsetAndMetadata]
 OnDone = Callable[[Committed, Exception | None], object]
+Method = Callable[["Consumer", list[TopicPartition]], object]
 
 
 class Consumer(ABC):
@@ -58,6 +62,10 @@ class Consumer(ABC):
     @abstractmethod
     def _look(self, name: str) -> Any:
         """A property's value."""
+
+    @abstractmethod
+    def _listens(self, method: Method) -> Callable[..., Any]:
+        """A listener's method as the driver calls it."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[AnyRecord]: ...
@@ -87,6 +95,27 @@ class Consumer(ABC):
 
     def assign(self, partitions: Partitions) -> None:
         self._call("assign", partitions)
+
+    def subscribe(self, topics: Topics, listener: object | None = None) -> None:
+        """`listener` has plain methods, which are given this object, and may call it."""
+        names = [name for name in ("on_assigned", "on_revoked", "on_lost") if hasattr(listener, name)]
+        methods = {name: self._listens(getattr(listener, name)) for name in names}
+        self._call("subscribe", topics, SimpleNamespace(**methods) if methods else None)
+
+    def unsubscribe(self) -> None:
+        self._call("unsubscribe")
+
+    @property
+    def subscription(self) -> list[str]:
+        return list(self._look("subscription"))
+
+    def group_metadata(self) -> GroupMetadata:
+        metadata = self._call("group_metadata")
+        assert isinstance(metadata, GroupMetadata)
+        return metadata
+
+    def acknowledge(self, records: AnyRecord | Iterable[AnyRecord]) -> None:
+        self._call("acknowledge", records)
 
     def incremental_assign(self, partitions: Partitions) -> None:
         self._call("incremental_assign", partitions)
@@ -208,6 +237,9 @@ class _Sync(Consumer):
     def _look(self, name: str) -> Any:
         return getattr(self._consumer, name)
 
+    def _listens(self, method: Method) -> Callable[..., Any]:
+        return lambda _, partitions: method(self, partitions)
+
     def __iter__(self) -> Iterator[AnyRecord]:
         return self._bounded(iter(self._consumer))
 
@@ -308,6 +340,8 @@ class _Trio(Consumer):
         self._config = config
         self._network = _CuttableNetwork()
         self._ended: _Answer = queue.SimpleQueue()
+        #: Of a thread in which a listener runs: the consumer.
+        self._listening = threading.local()
         started: _Answer = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, args=(started,), name="trio")
         self._thread.start()
@@ -353,6 +387,9 @@ class _Trio(Consumer):
                 return await job(consumer)
             raise TimeoutError(f"{what()} in {timeout:g} s")
 
+        listening: _TrioConsumer | None = getattr(self._listening, "consumer", None)
+        if listening is not None:  # the task that does the jobs waits for this thread
+            return trio.from_thread.run(bounded, listening)
         answer: _Answer = queue.SimpleQueue()
         trio.from_thread.run_sync(self._jobs.send_nowait, (bounded, answer), trio_token=self._token)
         value, error = answer.get(timeout=timeout + PATIENCE)
@@ -372,6 +409,19 @@ class _Trio(Consumer):
             return getattr(consumer, name)
 
         return self._do(job, lambda: name)
+
+    def _listens(self, method: Method) -> Callable[..., Any]:
+        def listen(consumer: _TrioConsumer, partitions: list[TopicPartition]) -> None:
+            self._listening.consumer = consumer
+            try:
+                method(self, partitions)
+            finally:
+                del self._listening.consumer
+
+        async def call(consumer: _TrioConsumer, partitions: list[TopicPartition]) -> None:
+            await trio.to_thread.run_sync(listen, consumer, partitions)
+
+        return call
 
     def __iter__(self) -> Iterator[AnyRecord]:
         return self._iterate(lambda consumer: aiter(consumer))

@@ -166,13 +166,13 @@ class Member(ABC):
 class Process(Member):
     """One of ours."""
 
-    def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, module: str, settings: Mapping[str, Any]) -> None:
         super().__init__(name)
         self._read = 0
         with ExitStack() as stack:
             self._out = stack.enter_context(tempfile.TemporaryFile())
             self._err = stack.enter_context(tempfile.TemporaryFile())
-            command = [sys.executable, "-m", "tests.integration.member", json.dumps(settings)]
+            command = [sys.executable, "-m", f"tests.integration.{module}", json.dumps(settings)]
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=self._out, stderr=self._err, cwd=ROOT, bufsize=0
             )
@@ -296,9 +296,10 @@ class Group:
         topics: Sequence[str] | Mapping[str, str] | None = None,
         **options: Any,
     ) -> Process:
-        """One more member, of ours."""
+        """One more member, of ours: with each driver in turn."""
         settings = {"topics": topics or [self.topic], "way": way, "pace": pace, "options": self.options | options}
-        member = Process(f"member {len(self.members)}", settings)
+        module = ("member", "member_trio")[len(self.members) % 2]
+        member = Process(f"member {len(self.members)}", module, settings)
         self.members.append(self._stack.enter_context(member))
         return member
 

@@ -12,20 +12,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.examples.test_own_loop import lines, run_example
+import pytest
+
+from tests.examples.test_own_loop import EXAMPLES, lines, run_example
 from tests.integration.kafka import KafkaCluster, Produced, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_own_loop_selectors(kafka: KafkaCluster, topic: str) -> None:
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_loop_of_one_s_own(name: str, kafka: KafkaCluster, topic: str) -> None:
     kafka.create_topic(topic, partitions=3)
     kafka.produce([Produced(topic, i % 3, value=b"x" * 1000) for i in range(300)], codec="lz4")
     everything = [(f"{topic}-{partition}", offset) for partition in range(3) for offset in range(100)]
-    assert sorted(lines(run_example(kafka.bootstrap, topic))) == everything
-    assert sorted(lines(run_example(kafka.bootstrap, topic, "--group", topic))) == everything
+    assert sorted(lines(run_example(name, kafka.bootstrap, topic))) == everything
+    done = run_example(name, kafka.bootstrap, topic, "--group", topic)
+    assert done[1].startswith("PartitionsAssigned ")
+    assert sorted(lines(done)) == everything
+    assert kafka.committed(topic) == {(topic, partition): (100, "") for partition in range(3)}
     kafka.produce([Produced(topic, 1, value=b"new")])
-    assert lines(run_example(kafka.bootstrap, topic, "--group", topic)) == [(f"{topic}-1", 100)]
+    assert lines(run_example(name, kafka.bootstrap, topic, "--group", topic)) == [(f"{topic}-1", 100)]
 
 
 # ----------------------------------------------------------------------------------------------------------- the README

@@ -11,10 +11,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from dekaf_proto.types import TopicPartition
 from tests.integration.drivers import DRIVERS, Consumer, Driver, open_consumer
-from tests.integration.groups import SOAK, Group, Part
+from tests.integration.groups import SOAK, Group, Part, Process
 from tests.integration.kafka import KafkaCluster, wait_until
 
 PARTITIONS = 6
@@ -240,13 +241,10 @@ def test_groups_outlive_their_coordinator(kafka_cluster: KafkaCluster, topic: st
         for node in (victim, victim % 3 + 1) if SOAK else (victim,):
             kafka_cluster.kill(node)
             for group, _, members in groups:
-                before = _committed(kafka_cluster, group)
-                group.wait("commits", lambda g=group, b=before: _all_more(_committed(kafka_cluster, g), b), LONG)
-                members.append(group.join())
-                group.wait("the new one's share", lambda g=group, m=members: g.is_shared_by(m) and m[-1].owns())
+                _commits_and_grows(kafka_cluster, group, members)
             kafka_cluster.start(node)
-            topics = [group.topic for group, _, _ in groups]
-            wait_until("all replicas", lambda t=topics: all(all_in_sync(kafka_cluster, each) for each in t), LONG)
+            for group, _, _ in groups:
+                wait_until("all replicas", partial(all_in_sync, kafka_cluster, group.topic), LONG)
         for group, writer, members in groups:
             writer.end()
             group.ends = dict.fromkeys(group.parts, writer.count + 1)
@@ -256,6 +254,14 @@ def test_groups_outlive_their_coordinator(kafka_cluster: KafkaCluster, topic: st
             # All went on, and nobody was thrown out: not even a record was handled again.
             assert {tenure.ending for tenures in group.tenures().values() for tenure in tenures} == {"revoked"}
             assert set(group.times().values()) == {1}
+
+
+def _commits_and_grows(cluster: KafkaCluster, group: Group, members: list[Process]) -> None:
+    """Every partition is committed further, and a new member gets its share."""
+    before = _committed(cluster, group)
+    group.wait("commits", lambda: _all_more(_committed(cluster, group), before), LONG)
+    members.append(group.join())
+    group.wait("the new one's share", lambda: group.is_shared_by(members) and members[-1].owns())
 
 
 def _committed(cluster: KafkaCluster, group: Group) -> dict[Part, int]:

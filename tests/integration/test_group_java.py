@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.integration.groups import Group, JavaMember, Member
+from tests.integration.groups import Group, JavaMember, Member, Part
 from tests.integration.kafka import KafkaCluster
 
 #: The names of the strategies with us, and with Java.
@@ -33,20 +33,31 @@ def test_one_group(kafka: KafkaCluster, topic: str, strategy: str, leader: str) 
         joins = [ours, theirs, ours, theirs] if leader == "ours" else [theirs, ours, theirs, ours]
         members: list[Member] = []
         for join in joins:
-            members.append(join())
+            before = owned(members)
+            new = join()
             group.produce(20)
-            group.settle(members)
+            group.settle([*members, new])
+            if "sticky" in strategy:  # who was there only gives
+                assert all(set(member.owns()) <= before[member] for member in members)
+            members.append(new)
         assert kafka.describe_group(group.id)["strategy"] == strategy
         for _ in range(2):
             group.end([members.pop(0)])
+            before = owned(members)
             group.produce(20)
             group.settle(members)
+            if "sticky" in strategy:  # who stays only gets
+                assert all(set(member.owns()) >= before[member] for member in members)
         group.end(members)
         group.check()
         if strategy == "cooperative-sticky":  # nobody gives up what it gets back
             for tenures in group.tenures().values():
                 for tenure, following in pairwise(tenures):
                     assert tenure.member is not following.member
+
+
+def owned(members: list[Member]) -> dict[Member, set[Part]]:
+    return {member: set(member.owns()) for member in members}
 
 
 def test_a_rolling_change_of_the_strategy(kafka: KafkaCluster, topic: str) -> None:

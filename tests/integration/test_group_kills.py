@@ -19,7 +19,8 @@ from tests.integration.kafka import KafkaCluster
 
 ROUNDS = 50 if SOAK else 3
 #: For each way to commit: the program's part, how long a record takes it, and the consumer's options. Automatic commits
-#: are as quick as a record: if they held the one in hand, it would often be lost.
+#: are as quick as a record: if they held the one in hand, it would often be lost. Where records are committed before
+#: they are given, that takes longer than they do: if it came afterwards, they would often come again.
 MODES: dict[str, tuple[str, float, dict[str, Any]]] = {
     "automatic": ("plain", 0.01, {"auto_commit_interval_ms": 10}),
     "each batch": ("batch", 0.001, {"enable_auto_commit": False}),
@@ -29,7 +30,7 @@ MODES: dict[str, tuple[str, float, dict[str, Any]]] = {
         0.02,
         {"acknowledgement_mode": "explicit", "auto_commit_interval_ms": 10},
     ),
-    "at most once": ("plain", 0.001, {"delivery": "at_most_once", "max_poll_records": 5}),
+    "at most once": ("plain", 0.0001, {"delivery": "at_most_once", "max_poll_records": 2}),
 }
 #: Where the program does not commit itself, but looks at the count of commits.
 COUNTED = ("automatic", "acknowledged by threads")
@@ -66,7 +67,7 @@ def _run_and_kill(group: Group, mode: str, random: Random, *, early: bool) -> No
         moment = random.choice(["began", "assigned"])
         group.wait("the member to begin", lambda: member.rows_of(moment))
     else:
-        group.produce(250)
+        group.produce(400)
         commits, records = random.randint(3, 5), random.randint(20, 100 if mode == "automatic" else 400)
         group.wait("records to be handled", lambda: _is_far(member, mode, records, commits))
     member.kill()
@@ -98,7 +99,7 @@ def _check_kill(member: Member, mode: str, tenures: dict[Part, list[Tenure]]) ->
         assert count <= 20, f"{member.name} had one batch in hand: {dict(again)}"
     if mode == "at most once":
         assert count == 0
-        assert left_out <= 5, f"{member.name} had 5 records in hand"
+        assert left_out <= 2, f"{member.name} had no more than 2 records in hand, {left_out} were left out"
     else:
         assert left_out == 0
 

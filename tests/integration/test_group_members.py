@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -12,18 +13,29 @@ from tests.integration.kafka import KafkaCluster
 
 STRATEGIES = ("range", "roundrobin", "sticky", "cooperative-sticky")
 SIZES = (1, 2, 5, 20) if SOAK else (5,)
-#: The smaller groups of `.ci/run`.
-SMALL = [] if SOAK else [("cooperative-sticky", 1), ("range", 2)]
+#: The smaller groups of `.ci/run`, and other ways to commit.
+SMALL = [("cooperative-sticky", 1, "acknowledge"), ("range", 2, "batch")]
+WAYS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "batch": {"enable_auto_commit": False},
+    "message": {"enable_auto_commit": False},
+    "acknowledge": {"acknowledgement_mode": "explicit"},
+}
+#: Strategy, size and way of each group.
+GROUPS = [
+    *((strategy, size, way) for size in SIZES for strategy in STRATEGIES for way in (WAYS if SOAK else ["plain"])),
+    *([] if SOAK else SMALL),
+]
 #: How many further changes a group goes through, in any order, before it has to be settled again.
 ROUNDS = 10 if SOAK else 0
 SESSION_MS = 1_500
 
 
-@pytest.mark.parametrize("strategy, size", [*((each, size) for size in SIZES for each in STRATEGIES), *SMALL])
-def test_members_come_and_go(kafka: KafkaCluster, topic: str, strategy: str, size: int) -> None:
-    options = {"partition_assignment_strategy": strategy, "session_timeout_ms": SESSION_MS}
+@pytest.mark.parametrize("strategy, size, way", GROUPS)
+def test_members_come_and_go(kafka: KafkaCluster, topic: str, strategy: str, size: int, way: str) -> None:
+    options = {"partition_assignment_strategy": strategy, "session_timeout_ms": SESSION_MS, **WAYS[way]}
     with Group(kafka, topic, partitions=2 * size + 1, **options) as group:
-        life = Life(group)
+        life = Life(group, way)
         group.produce(20)
         for _ in range(size):
             life.join()  # all at once
@@ -49,13 +61,14 @@ def test_members_come_and_go(kafka: KafkaCluster, topic: str, strategy: str, siz
 class Life:
     """What happens to a group. There is always somebody left."""
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: Group, way: str) -> None:
         self._group = group
+        self._way = way
         self.members: list[Process] = []
         self._paused: list[Process] = []
 
     def join(self) -> None:
-        self.members.append(self._group.join(pace=0.0005))
+        self.members.append(self._group.join(way=self._way, pace=0.0005))
 
     def leave(self) -> None:
         self._replace(lambda member: self._group.end([member]))

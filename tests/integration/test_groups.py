@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from dekaf_proto.consumer.listener import check_listener
 from dekaf_proto.errors import CommitFailedError
 from dekaf_proto.types import TopicPartition
-from tests.integration.drivers import Consumer, Driver, open_consumer
+from tests.integration.drivers import Driver, open_consumer
 from tests.integration.groups import QUICK, Group
 from tests.integration.kafka import KafkaCluster, wait_until
 
@@ -33,25 +32,6 @@ class Listener:
         self.told.append(("lost", partitions))
 
 
-class AsyncListener(Listener):
-    """The same for trio."""
-
-    async def on_assigned(self, _: object, partitions: list[TopicPartition]) -> None:  # type: ignore[override]
-        super().on_assigned(_, partitions)
-
-    async def on_revoked(self, _: object, partitions: list[TopicPartition]) -> None:  # type: ignore[override]
-        super().on_revoked(_, partitions)
-
-    async def on_lost(self, _: object, partitions: list[TopicPartition]) -> None:  # type: ignore[override]
-        super().on_lost(_, partitions)
-
-
-def listen(driver: Driver) -> Listener:
-    listener = Listener() if driver == "sync" else AsyncListener()
-    check_listener(listener)
-    return listener
-
-
 def options(group: str, **more: Any) -> dict[str, Any]:
     """Of a consumer of this process."""
     return {**QUICK, "group_id": group, **more}
@@ -62,8 +42,8 @@ def test_a_program_that_is_too_slow(kafka: KafkaCluster, driver: Driver, topic: 
         group.produce(10)
         slow = options(topic, max_poll_interval_ms=500, enable_auto_commit=False)
         with open_consumer(driver, kafka.bootstrap, **slow) as consumer:
-            listener = listen(driver)
-            subscribe(consumer, [topic], listener)
+            listener = Listener()
+            consumer.subscribe([topic], listener)
             (record,) = consumer.read(1)
             both = [TopicPartition(topic, 0), TopicPartition(topic, 1)]
             assert listener.told == [("assigned", both)]
@@ -92,8 +72,8 @@ def test_close_leaves_at_once(kafka: KafkaCluster, driver: Driver, topic: str) -
     with Group(kafka, topic, partitions=4, session_timeout_ms=60_000) as group:
         group.produce(10)
         with open_consumer(driver, kafka.bootstrap, **options(topic, session_timeout_ms=60_000)) as consumer:
-            listener = listen(driver)
-            subscribe(consumer, [topic], listener)
+            listener = Listener()
+            consumer.subscribe([topic], listener)
             got = len(consumer.read(5))
             other = group.join()
 
@@ -112,6 +92,29 @@ def test_close_leaves_at_once(kafka: KafkaCluster, driver: Driver, topic: str) -
         group.end([other])
 
 
+def test_unsubscribe_leaves_at_once(kafka: KafkaCluster, driver: Driver, topic: str) -> None:
+    with Group(kafka, topic, partitions=2, session_timeout_ms=60_000) as group:
+        group.produce(10)
+        ours = options(topic, session_timeout_ms=60_000, auto_commit_interval_ms=60_000)
+        with open_consumer(driver, kafka.bootstrap, **ours) as consumer:
+            listener = Listener()
+            consumer.subscribe([topic], listener)
+            got = consumer.read(5)  # the last one is in hand, and is not finished
+            consumer.unsubscribe()
+            assert [what for what, _ in listener.told] == ["assigned", "revoked"]
+            assert consumer.assignment == []
+            assert sum(offset for offset, _ in kafka.committed(topic).values()) == 4
+            assert kafka.describe_group(topic)["state"] == "Empty"
+            other = group.join()
+            group.wait("the rest to be handled", lambda: other.handled == 16)
+            group.end([other])
+            # It can come back; the other's commits are where it goes on.
+            consumer.subscribe([topic], listener)
+            group.produce(1)
+            assert [record.offset for record in consumer.read(2)] == [10, 10]
+        assert len(got) == 5
+
+
 @pytest.mark.parametrize("automatic", [True, False])
 def test_a_commit_at_close_though_the_body_raised(
     kafka: KafkaCluster, driver: Driver, topic: str, automatic: bool
@@ -120,11 +123,11 @@ def test_a_commit_at_close_though_the_body_raised(
     with Group(kafka, topic, partitions=1) as group:
         group.produce(10)
         ours = options(topic, enable_auto_commit=automatic, auto_commit_interval_ms=60_000)
-        listener = listen(driver)
+        listener = Listener()
 
         def run() -> None:
             with open_consumer(driver, kafka.bootstrap, **ours) as consumer:
-                subscribe(consumer, [topic], listener)
+                consumer.subscribe([topic], listener)
                 for record in consumer:
                     _ = 1 // (5 - record.offset)
 
@@ -140,7 +143,7 @@ def test_reading_to_the_end(kafka: KafkaCluster, driver: Driver, topic: str) -> 
         group.produce(20)
         for expected in (range(20), range(20, 30)):
             with open_consumer(driver, kafka.bootstrap, **options(topic)) as consumer:
-                subscribe(consumer, [topic])
+                consumer.subscribe([topic])
                 got = consumer.read_to_end()
                 for partition in range(3):
                     assert [each.offset for each in got if each.partition == partition] == [*expected]
@@ -152,17 +155,9 @@ def test_who_it_is_in_the_group(kafka: KafkaCluster, driver: Driver, topic: str)
     with Group(kafka, topic, partitions=1) as group:
         group.produce(1)
         with open_consumer(driver, kafka.bootstrap, **options(topic, group_instance_id="me")) as consumer:
-            assert metadata(consumer) == (topic, -1, "", "me")
-            subscribe(consumer, [topic])
+            assert consumer.group_metadata() == (topic, -1, "", "me")
+            consumer.subscribe([topic])
             consumer.read(1)
             (member,) = kafka.describe_group(topic)["members"]
-            assert member == {"id": metadata(consumer)[2], "instance": "me", "partitions": [[topic, 0]]}
-            assert metadata(consumer) == (topic, 1, member["id"], "me")
-
-
-def metadata(consumer: Consumer) -> tuple[str, int, str, str | None]:
-    return tuple(consumer._call("group_metadata"))
-
-
-def subscribe(consumer: Consumer, topics: list[str], listener: Listener | None = None) -> None:
-    consumer._call("subscribe", topics, listener)
+            assert member == {"id": consumer.group_metadata()[2], "instance": "me", "partitions": [[topic, 0]]}
+            assert consumer.group_metadata() == (topic, 1, member["id"], "me")

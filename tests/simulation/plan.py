@@ -89,6 +89,8 @@ def plan_of(seed: int) -> Plan:
         records=random.randint(20, 100),
         at_most_once=random.random() < 0.15,
     )
+    if plan.at_most_once and random.random() < 0.4:
+        plan.calm = True  # elsewhere nothing can be said of what is lost
     strategy = random.choice(STRATEGIES)
     seeks = not plan.at_most_once and not plan.calm and random.random() < 0.2
     for number in range(random.randint(1, 4)):

@@ -45,6 +45,8 @@ class Program:
         self.leaving = False
         #: It subscribes to these next.
         self.topics = member.topics
+        #: It is to unsubscribe for so long.
+        self.away = 0.0
         #: How long it does nothing the next time that it works.
         self.pause = 0.0
         self.rests = False
@@ -69,6 +71,12 @@ class Program:
 
     def note(self, what: str) -> None:
         self.world.history.note(self.now, self.name, what)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something that the group does not know yet."""
+        membership = self.consumer._membership
+        return self.topics != self._subscribed or membership is None or not membership.is_settled
 
     # ------------------------------------------------------------------------------------------------- the world says
 
@@ -144,6 +152,9 @@ class Program:
                 consumer.subscribe(self.topics, self.now)
             if self.pause:
                 yield from self._rest()
+            if self.away:
+                yield from self._go_away()
+                continue
             output = consumer.poll(self.now)
             if output is None:
                 self._finish_in_hand()
@@ -164,6 +175,27 @@ class Program:
         self.note(f"does nothing for {pause:.1f} s")
         self.rests = True
         yield pause
+        self.rests = False
+
+    def _go_away(self) -> Steps:
+        """Unsubscribes, and subscribes again after a while."""
+        away, self.away = self.away, 0.0
+        self.note(f"unsubscribes for {away:.1f} s")
+        leaving = self._start(self.consumer.unsubscribe(self.now), API_TIMEOUT + 1 + self.member.listens)
+        while not leaving.done:
+            output = self.consumer.poll(self.now)
+            self._finish_in_hand()
+            if output is None:
+                yield self._start(self.consumer.wait(self.now, 1.0), 1.0)
+            else:
+                assert not isinstance(output, FetchedRecords), f"{self.name} is given records while it unsubscribes"
+                yield from self._told(output)
+        leaving.result()
+        assert not self.consumer.assignment
+        self._give_up(list(self.owned))
+        self._subscribed = []
+        self.rests = True
+        yield away
         self.rests = False
 
     def _ask_once_more(self) -> Steps:
@@ -191,6 +223,8 @@ class Program:
         self._event(event)
         if self.member.listens and self.random.random() < 0.3:
             yield self.random.random() * self.member.listens
+        if isinstance(event, PartitionsAssigned) and event.partitions and self.random.random() < 0.1:
+            yield from self._look_at_committed(event)
         if isinstance(event, PartitionsRevoked) and self.member.mode is Mode.UNWAITED:
             yield from self._commit(None)
         if isinstance(event, PartitionsAssigned) and self.member.seeks and event.partitions:
@@ -201,6 +235,21 @@ class Program:
             assert self.leaving  # it has taken its time, and the time for closing is up
         if not isinstance(event, PartitionsAssigned):
             self._give_up(list(event.partitions))
+
+    def _look_at_committed(self, event: PartitionsAssigned) -> Steps:
+        """Asks for the committed offsets, in a listener."""
+        operation = self._start(self.consumer.committed(event.partitions, self.now), API_TIMEOUT)
+        yield operation
+        try:
+            found = operation.result()
+        except (KafkaTimeoutError, ClosedError) as error:
+            self.note(f"committed: {error!r}")
+            return
+        for tp, offset in found.items():
+            if tp in self.consumer.assignment and self.consumer._partitions[tp].tenure.live:
+                assert (0 if offset is None else offset.offset) == self.owned[tp], (
+                    f"committed is {found}, not {self.owned}"
+                )
 
     def _event(self, event: Rebalance) -> None:
         self.note(f"{type(event).__name__} {' '.join(map(str, event.partitions))}")
@@ -252,7 +301,7 @@ class Program:
         if mode in (Mode.BATCHES, Mode.MANUAL_BATCHES):
             yield from self._read_batches(run)
             return
-        while not self.leaving and self.topics == self._subscribed:
+        while not self._has_other_plans():
             self._finish_in_hand()
             record = next(run, None)
             if record is None:
@@ -277,7 +326,7 @@ class Program:
                 return
 
     def _read_batches(self, run: FetchedRecords[Any, Any]) -> Steps:
-        while not self.leaving and self.topics == self._subscribed:
+        while not self._has_other_plans():
             self._finish_in_hand()
             records = run.take(self.random.randint(1, 10))
             if not records:
@@ -289,6 +338,9 @@ class Program:
             if self.member.mode is Mode.MANUAL_BATCHES:
                 self._finish_in_hand()
                 yield from self._commit(self.random.choice((Batch(records), None)))
+
+    def _has_other_plans(self) -> bool:
+        return self.leaving or bool(self.away) or self.topics != self._subscribed
 
     def _work(self) -> Steps:
         if self.pause:

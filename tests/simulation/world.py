@@ -132,7 +132,7 @@ class World:
         names = sorted(program.consumer.group_metadata().member_id for program in alive)
         if sorted(member.member_id for member in group.members) != names:
             return False
-        if any(program.rests or program.leaving for program in alive):
+        if any(program.rests or program.leaving or program.has_news for program in alive):
             return False
         wanted = {
             TopicPartition(p.topic.name, p.index)
@@ -240,7 +240,7 @@ class World:
         random = self.random
         if self._mended:
             return
-        calm: list[Callable[[], None]] = [self._one_leaves, self._one_leaves, self._one_comes]
+        calm: list[Callable[[], None]] = [self._one_leaves, self._one_leaves, self._one_comes, self._one_unsubscribes]
         wild = [
             self._one_dies,
             self._one_dies,
@@ -248,6 +248,7 @@ class World:
             self._one_dozes,
             self._a_namesake_comes,
             self._other_topics,
+            self._one_unsubscribes,
             self._coordinator_moves,
             self._coordinator_moves,
             self._a_node_stops,
@@ -309,6 +310,12 @@ class World:
         program = self._one()
         if program is not None and program.member.instance is not None:
             self._start(program.member)
+
+    def _one_unsubscribes(self) -> None:
+        program = self._one()
+        if program is not None:
+            program.away = self.random.choice((0.01, 1.0, 4.0))
+            program.hurry()
 
     def _other_topics(self) -> None:
         program = self._one()

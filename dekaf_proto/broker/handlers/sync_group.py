@@ -10,7 +10,10 @@ from dekaf_proto.messages.sync_group import SyncGroupRequest, SyncGroupResponse
 
 def sync_group(exchange: Exchange, request: SyncGroupRequest) -> SyncGroupResponse | Pending:
     """Waits for the leader's, which brings the assignment."""
-    error = exchange.faults.error() or exchange.coordinator_error(request.group_id)
+    error = exchange.faults.error()
+    if not error and exchange.version >= 5 and (request.protocol_type is None or request.protocol_name is None):
+        error = ErrorCode.INCONSISTENT_GROUP_PROTOCOL  # they are nullable, but not optional
+    error = error or exchange.coordinator_error(request.group_id)
     if error is ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
         error = ErrorCode.REBALANCE_IN_PROGRESS  # the member has to join again: its generation was not written down
     group = exchange.cluster.groups.get(request.group_id)
