@@ -337,7 +337,8 @@ class Consumer(Generic[K, V]):
 
         `offsets`: a record or a batch (which is done with), `{tp: 42}`, `{tp: OffsetAndMetadata(42, "note")}` or
         TopicPartitionOffsets. A failure that passes is tried again until the time is up. Nothing to commit is no error.
-        Raises CommitError, NoGroupError, KafkaTimeoutError, and what the broker says.
+        Raises CommitFailedError if the group has taken a partition away, RebalanceInProgressError if the group waits
+        for this very program, CommitError for what the broker refuses, NoGroupError, KafkaTimeoutError.
         """
         try:
             await self._operate(lambda now: self._engine.commit(offsets, now))

@@ -136,7 +136,8 @@ def _in_sync(listener: object) -> object:
 def _in_trio(listener: object) -> object:
     def wrapped(method: Callable[..., object]) -> Callable[..., object]:
         async def call(consumer: Any, partitions: list[TopicPartition]) -> None:
-            await trio.to_thread.run_sync(method, _TrioInner(consumer), partitions)
+            with trio.CancelScope(shield=True):  # a time-out of poll would end it in the middle
+                await trio.to_thread.run_sync(method, _TrioInner(consumer), partitions)
 
         return call
 

@@ -251,8 +251,11 @@ def test_two_consumers_in_one_process(scene: Scene) -> None:
         two._call("subscribe", "t")
         settle(one, two, until=lambda: one.assignment and two.assignment)
         assert sorted(one.assignment + two.assignment) == ALL
-        settle(one, two, until=lambda: sum(each.position(tp) or 0 for each in (one, two) for tp in each.assignment) == 9)
-        settle(one, two, until=lambda: len(one.assignment + two.assignment) == 3)
+        settle(
+            one, two, until=lambda: sum(each.position(tp) or 0 for each in (one, two) for tp in each.assignment) == 9
+        )
+        for each in (one, two):
+            assert not each.poll(0.01)  # which finishes the batch in hand
     assert scene.members() == 0
     assert [scene.stored(tp) for tp in ALL] == [3, 3, 3]
 
