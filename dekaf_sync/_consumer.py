@@ -400,7 +400,8 @@ class Consumer(Client, Generic[K, V]):
 
         `offsets`: a record or a batch (which is done with), `{tp: 42}`, `{tp: OffsetAndMetadata(42, "note")}` or
         TopicPartitionOffsets. A failure that passes is tried again until the time is up. Nothing to commit is no error.
-        Raises CommitError, NoGroupError, KafkaTimeoutError, and what the broker says.
+        Raises CommitFailedError if the group has taken a partition away, RebalanceInProgressError if the group waits
+        for this very program, CommitError for what the broker refuses, NoGroupError, KafkaTimeoutError.
         """
         given, seconds = settled(offsets), seconds_of(timeout)
         with Hold(self):
@@ -420,7 +421,7 @@ class Consumer(Client, Generic[K, V]):
 
         def start(now: float) -> None:
             sent = self._engine.due(given, now)
-            operation = self._engine.commit(sent, now, retry=False)
+            operation = self._engine.commit(sent if given is None else given, now, retry=False)
 
             ended = Signal()
             failure: Exception | None = None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
@@ -334,7 +334,8 @@ class Consumer(Generic[K, V]):
 
         `offsets`: a record or a batch (which is done with), `{tp: 42}`, `{tp: OffsetAndMetadata(42, "note")}` or
         TopicPartitionOffsets. A failure that passes is tried again until the time is up. Nothing to commit is no error.
-        Raises CommitError, NoGroupError, KafkaTimeoutError, and what the broker says.
+        Raises CommitFailedError if the group has taken a partition away, RebalanceInProgressError if the group waits
+        for this very program, CommitError for what the broker refuses, NoGroupError, KafkaTimeoutError.
         """
         try:
             await self._operate(lambda now: self._engine.commit(offsets, now))
@@ -348,8 +349,9 @@ class Consumer(Generic[K, V]):
         next reading, commit or close. `error` is None, or what `commit` would raise; without `on_done` that is logged.
         What `on_done` itself raises comes out of the call.
         """
-        sent = self._call(lambda now: self._engine.due(offsets, now))
-        operation = self._call(lambda now: self._engine.commit(sent, now, retry=False))
+        given = list(offsets) if isinstance(offsets, Iterator) else offsets
+        sent = self._call(lambda now: self._engine.due(given, now))
+        operation = self._call(lambda now: self._engine.commit(sent if given is None else given, now, retry=False))
 
         def report() -> None:
             if on_done is not None:

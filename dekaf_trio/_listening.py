@@ -37,7 +37,8 @@ class RebalanceListener:
 
     They are called in the task that reads (or in that of `close` or `unsubscribe`), between two records, and the group
     waits for them. They may commit, seek, pause, and ask for positions and `committed()`; they can't read records. What
-    they raise comes out of the call that reads. If one is cancelled, the group goes on all the same.
+    they raise comes out of the call that reads. A time-out around that call cancels them too, and the group goes on all
+    the same: what has to be done to the end is done in a `trio.CancelScope(shield=True)`.
     """
 
     async def on_assigned(self, consumer: Consumer[Any, Any], partitions: list[TopicPartition]) -> None:
