@@ -117,6 +117,8 @@ class Consumer(Generic[K, V]):
             self._handout.is_unsettled = self._is_unsettled
         self._started = False
         self._told_version = 0
+        #: The subscribed topics that the program was told to be out of reach.
+        self._told_topics: set[str] = set()
         self._closing: Operation[None] | None = None
         self._leaving: Operation[None] | None = None
         #: Nothing more will come, and whoever waits need not.
@@ -736,6 +738,18 @@ class Consumer(Generic[K, V]):
             error = self._metadata.topic_error(tp.topic)
             if error is not None:
                 partition.tell(error)
+        if self._subscription.is_subscribed and self._subscription.pattern is None:
+            self._tell_of_subscribed({tp.topic for tp in self._partitions})
+
+    def _tell_of_subscribed(self, assigned: set[str]) -> None:
+        """The same for topics of which the group can't assign anything; of these it is said once."""
+        for topic in self._subscription.topics():
+            error = None if topic in assigned else self._metadata.topic_error(topic)
+            if error is None:
+                self._told_topics.discard(topic)
+            elif topic not in self._told_topics:
+                self._told_topics.add(topic)
+                self._subscription.fail(error)
 
     def _partition(self, given: object) -> Partition:
         tp = partition_of(given)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from dekaf_proto.client import Client
 from dekaf_proto.consumer.acknowledgements import Acknowledgements
@@ -25,6 +26,8 @@ from dekaf_proto.operation import Flow, Wait
 from dekaf_proto.types import TopicPartition
 
 log = logging.getLogger("dekaf.group")
+
+_SEVERAL: Final = (list, tuple, set, re.Pattern)
 
 #: How many of the last seconds are kept for telling the group, so that it does not wait for the session to end.
 _FOR_GOODBYE = 1.0
@@ -46,7 +49,8 @@ def topics_of(given: object) -> list[str] | re.Pattern[str]:
     topics = list(given)
     for topic in topics:
         if not isinstance(topic, str) or not topic:
-            raise TypeError(f"expected the name of a topic, not {type(topic).__name__} {topic!r:.80}")
+            hint = "; a list or a pattern is given to subscribe, by itself" if isinstance(topic, _SEVERAL) else ""
+            raise TypeError(f"expected the name of a topic, not {type(topic).__name__} {topic!r:.80}{hint}")
     if not topics:
         raise ValueError("there is no topic to subscribe to; to end a subscription use unsubscribe")
     return sorted(set(topics))

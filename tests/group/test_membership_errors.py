@@ -146,6 +146,21 @@ def test_what_the_program_must_know(api: ApiKey, code: ErrorCode) -> None:
     assert one.failures == [error]
 
 
+@pytest.mark.parametrize("api", [ApiKey.JOIN_GROUP, ApiKey.SYNC_GROUP, ApiKey.HEARTBEAT])
+def test_an_error_that_nobody_knows_keeps_its_number(api: ApiKey) -> None:
+    group, one = stable()
+
+    def new(request: object, response: Any) -> Any:
+        response.error_code = 999
+        return response
+
+    group.broker.faults.add(api=api, alter=new)
+    one.membership.rejoin("a test")
+    group.run_until(lambda: one.failures)
+    assert "999" in str(one.failures[0])
+    group.settle()
+
+
 def test_what_is_wrong_is_said_at_each_attempt() -> None:
     group, one = stable()
     rejoin(group, one, ApiKey.JOIN_GROUP, error=E.GROUP_AUTHORIZATION_FAILED, times=3)
@@ -618,7 +633,7 @@ def test_a_commit_before_the_first_join() -> None:  # P10, lesson 7
     group = Group()
     one = group.add()
     one.subscribe("t")
-    with pytest.raises(CommitFailedError, match="not assigned"):
+    with pytest.raises(CommitFailedError, match="the group has not given"):
         group.result(one.consumer.commit({T0: 1}, group.now))
     group.settle()
     assert group.broker.committed("g") == {}

@@ -96,6 +96,22 @@ def test_subscribing_while_it_joins(state: MemberState, strategy: list[str]) -> 
     assert [join.reason for join in group.joins()] == ["a test", "the program has subscribed to other topics"]
 
 
+def test_subscribing_between_two_attempts_to_join() -> None:  # nothing is given up twice, nor behind the group's back
+    group, one = stable(to=["t", "u"], **COOPERATIVE)
+    group.append("a", topic="u")
+    group.run_until(lambda: one.records)
+    group.broker.faults.add(api=ApiKey.JOIN_GROUP, times=None, error=ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
+    one.membership.rejoin("a test")
+    group.run_for(1)
+    one.subscribe("t")
+    group.run_for(2)
+    assert one.log == []
+    group.broker.faults.clear()
+    group.settle()
+    assert one.log[0] == "revoked u-0"
+    assert set(one.log[1:]) == {"assigned"}
+
+
 def test_an_assignment_of_what_it_has_never_asked_for() -> None:  # G15, and no tight loop if the leader insists
     group, one = stable(**COOPERATIVE)
 
@@ -508,6 +524,39 @@ def test_heartbeats_while_it_waits_for_the_others() -> None:  # G14
     assert len(group.heartbeats()) > 2
 
 
+def test_no_heartbeats_behind_a_join() -> None:  # it would be waited for as long as the join takes
+    group = Group({"t": 2}, request_timeout_ms=5_000)
+    one, two = group.join(), group.join()
+    group.settle()
+    group.broker.requests.clear()
+    two.answers = False
+    one.membership.rejoin("a test")
+    group.run_for(30)
+    assert one.state is MemberState.JOINING
+    mine = one.membership.member_id
+    assert [join.member_id for join in group.joins()] == [mine]
+    two.go_on()
+    group.settle()
+    assert [join.member_id for join in group.joins()].count(mine) == 1
+
+
+def test_a_rebalance_in_progress_is_a_sign_of_life() -> None:  # Heartbeat 27
+    group = Group({"t": 2}, session_timeout_ms=6_000, heartbeat_interval_ms=1_000)
+    one = group.join()
+    group.settle()
+    one.answers = False
+    group.join()
+    group.run_until(lambda: one.event)
+    group.run_for(20)
+    before = len(group.requests(FindCoordinatorRequest))
+    fault = group.broker.faults.add(api=ApiKey.HEARTBEAT, error=ErrorCode.REQUEST_TIMED_OUT)
+    group.run_until(lambda: fault.hits)
+    group.run_for(0.5)
+    assert len(group.requests(FindCoordinatorRequest)) == before
+    one.go_on()
+    group.settle()
+
+
 def test_an_idle_group_does_little() -> None:
     group, _ = stable()
     group.run_for(20)
@@ -518,6 +567,21 @@ def test_an_idle_group_does_little() -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------- commits
+
+
+def test_the_interval_begins_anew_with_an_assignment() -> None:  # P13
+    group, one = stable(**COOPERATIVE)
+    group.run_until(lambda: group.requests(OffsetCommitRequest), 10)
+    group.append("a")
+    group.run_for(3)
+    one.membership.rejoin("a test")
+    group.run_for(1)
+    assert one.membership.rebalances == 2
+    group.broker.requests.clear()
+    group.run_for(3)
+    assert group.requests(OffsetCommitRequest) == []
+    group.run_for(2)
+    assert group.broker.committed("g")[T0].offset == 1
 
 
 def test_nothing_is_committed_by_itself_in_mid_rebalance() -> None:  # trap 33, P12

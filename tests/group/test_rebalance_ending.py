@@ -190,7 +190,8 @@ def test_put_out_while_it_closes() -> None:  # G24: what was not revoked yet is 
     assert group.leaves() == []
 
 
-def test_heartbeats_of_one_who_leaves_are_no_reason_to_rejoin() -> None:
+def test_heartbeats_of_one_who_leaves_are_no_reason_to_rejoin(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "dekaf.group")
     group, one = stable(heartbeat_interval_ms=300, max_poll_interval_ms=6_000)
     one.answers = False
     unsubscribe = one.consumer.unsubscribe(group.now)
@@ -202,6 +203,7 @@ def test_heartbeats_of_one_who_leaves_are_no_reason_to_rejoin() -> None:
     one.go_on()
     group.result(unsubscribe)
     assert group.joins() == []
+    assert "rejoining" not in caplog.text
     assert one.log == ["revoked t-0 t-1"]
     assert one.failures == []
 

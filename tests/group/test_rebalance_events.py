@@ -284,7 +284,7 @@ def test_a_commit_in_assigned_of_what_was_just_given() -> None:  # the new gener
     group.result(one.consumer.commit({T1: 1}, group.now))
     assert group.broker.committed("g")[T1].offset == 1
     assert group.requests(OffsetCommitRequest)[-1].generation_id_or_member_epoch == 2
-    with pytest.raises(CommitFailedError, match="they are not assigned to it"):
+    with pytest.raises(CommitFailedError, match="the group has not given"):
         group.result(one.consumer.commit({T0: 1}, group.now))
     one.go_on()
     group.settle()
@@ -304,13 +304,16 @@ def test_in_lost() -> None:  # G24, lesson 19, 25
         group.result(one.consumer.commit({T0: 3}, group.now))
     assert caught.value.since is not None
     assert len(group.requests(OffsetCommitRequest)) == before  # refused here, not there
+    group.append("d0")
+    group.run_for(3)
+    assert not one.consumer._handout.has_next(None)
     one.go_on()
     with pytest.raises(NotAssignedError):
         one.consumer.position(T0)
     group.settle()
     assert one.log == ["lost t-0 t-1", "assigned t-0 t-1"]
     group.run_for(1)
-    assert one.records == ["c0", "c0"]  # it was not committed
+    assert one.records == ["c0", "c0", "d0"]  # it was not committed
 
 
 def test_nobody_waits_for_one_who_has_nothing_new() -> None:  # A8, G23: told, but not waited for, and told once
@@ -375,6 +378,30 @@ def test_lost_while_the_program_is_in_its_listener() -> None:  # G24: revoked, a
     one.go_on()
     group.settle()
     assert one.log == ["revoked t-0 t-1", "assigned t-1"]
+
+
+def test_a_fatal_error_while_the_program_is_in_its_listener() -> None:
+    group, one = stable()
+    until_told(group, one, PartitionsRevoked)
+    fault = group.broker.faults.add(
+        api=ApiKey.HEARTBEAT,
+        error=ErrorCode.GROUP_AUTHORIZATION_FAILED,
+        when=lambda h, r: r.member_id == one.membership.member_id,  # type: ignore[attr-defined]
+    )
+    group.run_until(lambda: fault.hits)
+    group.run_for(1)
+    assert one.state is MemberState.FAILED
+    before = [join.member_id for join in group.joins()]
+    one.sleep()
+    one.answer()
+    group.run_for(3)
+    assert [join.member_id for join in group.joins()] == before  # not before the program has been told
+    one.answers = True
+    one.wake()
+    assert len(one.failures) == 1
+    group.settle()
+    assert one.log[0] == "revoked t-0 t-1"
+    assert len(one.log) == 2
 
 
 def test_lost_while_a_part_is_being_revoked() -> None:  # G24: each partition exactly once
@@ -444,7 +471,10 @@ def test_lost_while_the_program_hears_of_the_assignment() -> None:
     one.subscribe("t")
     group.run_until(lambda: one.event)
     put_out(group, one)
-    one.go_on()
+    one.answers = True
+    one.answer()
+    assert all(partition.withheld for partition in one.consumer._partitions.values())
+    one.step()
     group.settle()
     assert one.log == ["assigned t-0 t-1", "lost t-0 t-1", "assigned t-0 t-1"]
 

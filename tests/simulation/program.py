@@ -180,17 +180,19 @@ class Program:
     def _go_away(self) -> Steps:
         """Unsubscribes, and subscribes again after a while."""
         away, self.away = self.away, 0.0
+        if self.world.plan.calm or self.random.random() < 0.5:
+            yield from self._ask_once_more()
         self.note(f"unsubscribes for {away:.1f} s")
         leaving = self._start(self.consumer.unsubscribe(self.now), API_TIMEOUT + 1 + self.member.listens)
         while not leaving.done:
             output = self.consumer.poll(self.now)
-            self._finish_in_hand()
-            if output is None:
+            assert not isinstance(output, FetchedRecords), f"{self.name} is given records while it unsubscribes"
+            if isinstance(output, Rebalance):
+                yield from self._listen(output)
+            elif output is None:
                 yield self._start(self.consumer.wait(self.now, 1.0), 1.0)
-            else:
-                assert not isinstance(output, FetchedRecords), f"{self.name} is given records while it unsubscribes"
-                yield from self._told(output)
         leaving.result()
+        self._in_hand.clear()  # what was not done is not finished by leaving
         assert not self.consumer.assignment
         self._give_up(list(self.owned))
         self._subscribed = []
@@ -247,9 +249,8 @@ class Program:
             return
         for tp, offset in found.items():
             if tp in self.consumer.assignment and self.consumer._partitions[tp].tenure.live:
-                assert (0 if offset is None else offset.offset) == self.owned[tp], (
-                    f"committed is {found}, not {self.owned}"
-                )
+                known = 0 if offset is None else offset.offset
+                assert known == self.owned[tp], f"order: {known} is committed of {tp}, not {self.owned[tp]}"
 
     def _event(self, event: Rebalance) -> None:
         self.note(f"{type(event).__name__} {' '.join(map(str, event.partitions))}")
