@@ -173,6 +173,18 @@ def test_a_commit_at_close_though_the_body_raised(
         assert [what for what, _ in listener.told] == ["assigned", "revoked"]
 
 
+def test_at_most_once_and_closed_in_good_order(kafka: KafkaCluster, driver: Driver, topic: str) -> None:
+    """What was committed and not given is taken back: each record is given once."""
+    with Group(kafka, topic, partitions=1) as group:
+        group.produce(10)
+        ours = options(topic, delivery="at_most_once", max_poll_records=4)
+        for expected in (range(5), range(5, 10)):
+            with open_consumer(driver, kafka.bootstrap, **ours) as consumer:
+                consumer.subscribe([topic])
+                assert [record.offset for record in consumer.read(5)] == [*expected]
+            assert kafka.committed(topic) == {(topic, 0): (expected.stop, "")}
+
+
 def test_reading_to_the_end(kafka: KafkaCluster, driver: Driver, topic: str) -> None:
     with Group(kafka, topic, partitions=3) as group:
         group.produce(20)
