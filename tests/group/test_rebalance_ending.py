@@ -198,6 +198,7 @@ def test_heartbeats_of_one_who_leaves_are_no_reason_to_rejoin(caplog: pytest.Log
     group.run_until(lambda: one.event)
     group.broker.faults.add(api=ApiKey.HEARTBEAT, times=3, error=ErrorCode.REBALANCE_IN_PROGRESS)
     group.run_for(10)  # longer than max_poll_interval_ms as well: it is about to leave anyway
+    assert group.leaves() == []
     group.broker.faults.add(api=ApiKey.HEARTBEAT, times=3, error=ErrorCode.GROUP_AUTHORIZATION_FAILED)
     group.run_for(2)
     one.go_on()
