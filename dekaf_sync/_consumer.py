@@ -128,8 +128,8 @@ class Consumer(Client, Generic[K, V]):
 
         The record or batch in hand is not finished: it will be given again. What can't be done within `timeout`, by
         default `close_timeout_ms`, is left and logged. The listener's `on_revoked` is called, and the callbacks of
-        `commit_async` that are left; the first error of theirs is raised at the end. In a listener it takes what that
-        was called for as done, and closes at once. Closing again does nothing, and so does closing in a forked process.
+        `commit_async` that are left; the first error of theirs is raised at the end. A listener may close, too; then
+        its event counts as answered. Closing again does nothing, and so does closing in a forked process.
         """
         self._close(timeout)
 

@@ -86,13 +86,14 @@ class Listening:
     async def run(
         self,
         script: driver.Script[T],
-        errors: list[Exception] | None = None,
+        errors: list[BaseException] | None = None,
         deadline: float = inf,
         waited: Callable[[], object] = lambda: None,
     ) -> T:
         """Runs `script`; `waited` is called after each wait in it.
 
-        What a listener raises goes to `errors`, or comes out if there are none. It is cancelled at `deadline`.
+        What a listener raises, Ctrl+C too, goes to `errors`, or comes out if there is no such list. A listener is
+        cancelled at `deadline`.
         """
         steps: driver.Steps[T] | None = None
 
@@ -115,7 +116,7 @@ class Listening:
             result: T = stop.value
             return result
 
-    async def _tell(self, event: Rebalance, errors: list[Exception] | None, deadline: float) -> None:
+    async def _tell(self, event: Rebalance, errors: list[BaseException] | None, deadline: float) -> None:
         method = method_of(self.listener, event, RebalanceListener)
         self._event, self._task, self._answered = event, trio.lowlevel.current_task(), driver.Signal()
         raised: BaseException | None = None
@@ -125,7 +126,7 @@ class Listening:
                     await _call(method, self._consumer, list(event.partitions))
                 if scope.cancelled_caught:
                     log.error("%r: %r took longer than closing may, and was cancelled", self._consumer, method)
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             raised = error
             if errors is None:
                 raise

@@ -446,20 +446,21 @@ class Classic:
         elif code is ErrorCode.REBALANCE_IN_PROGRESS:
             self._rest(broker_error(code, f"joining group {self._group_id}"))
         else:
-            self._judge(code, "joining")
+            self._judge(response.error_code, "joining")
         return None
 
     def _again(self, cause: str) -> None:
         if self._due is None:
             self._due = cause
 
-    def _judge(self, code: ErrorCode, doing: str) -> None:
+    def _judge(self, number: int, doing: str) -> None:
         """What every answer may hold: raises, retriable or not."""
+        code = ErrorCode.of(number)
         if code.invalidates == "coordinator":
             self._coordinator_lost(code)
         if code is ErrorCode.GROUP_AUTHORIZATION_FAILED:
-            raise GroupAuthorizationError(int(code), self._group_id)
-        raise broker_error(code, f"{doing} group {self._group_id}")
+            raise GroupAuthorizationError(number, self._group_id)
+        raise broker_error(number, f"{doing} group {self._group_id}")
 
     def _join_request(self, cause: str) -> ByVersion[JoinGroupResponse]:
         config = self._client.config
@@ -546,7 +547,7 @@ class Classic:
         elif code is ErrorCode.FENCED_INSTANCE_ID:
             raise self._fenced()
         elif code is not ErrorCode.REBALANCE_IN_PROGRESS:
-            self._judge(code, "joining")
+            self._judge(response.error_code, "joining")
         return None
 
     def _synced(self, response: SyncGroupResponse) -> list[TopicPartition]:
@@ -635,18 +636,18 @@ class Classic:
                 if ended():
                     return
                 left = max(heard + session - self._client.now, interval)
-                code = yield from self._heartbeat(coordinator, min(left, config.request_timeout_ms / 1000))
+                number = yield from self._heartbeat(coordinator, min(left, config.request_timeout_ms / 1000))
                 if ended():
                     return
-                if code is ErrorCode.NONE:
+                if number == ErrorCode.NONE:
                     heard = self._client.now
                     failures = 0
                     step = min(2 * step, interval)
                     due = heard + step
                     continue
-                if self._heard(code):
+                if self._heard(number):
                     return
-                if code is ErrorCode.REBALANCE_IN_PROGRESS:
+                if number == ErrorCode.REBALANCE_IN_PROGRESS:
                     heard = self._client.now
                     due = heard + interval
                     continue
@@ -669,7 +670,7 @@ class Classic:
             return float("inf")
         return self._host.idle_since() + self._client.config.max_poll_interval_ms / 1000
 
-    def _heartbeat(self, coordinator: NodeKey, timeout: float) -> Flow[ErrorCode]:
+    def _heartbeat(self, coordinator: NodeKey, timeout: float) -> Flow[int]:
         sent = self.identity
         request = HeartbeatRequest(
             group_id=self._group_id,
@@ -678,10 +679,11 @@ class Classic:
             group_instance_id=sent.group_instance_id,
         )
         response: HeartbeatResponse = yield Call(coordinator, request, None, timeout)
-        return ErrorCode.of(response.error_code)
+        return response.error_code
 
-    def _heard(self, code: ErrorCode) -> bool:
+    def _heard(self, number: int) -> bool:
         """What the coordinator has said instead of yes; whether that is the end of this generation."""
+        code = ErrorCode.of(number)
         if code is ErrorCode.REBALANCE_IN_PROGRESS:
             if self.state is MemberState.STABLE:
                 self.rejoin("the group is rebalancing")
@@ -692,7 +694,7 @@ class Classic:
         if code.invalidates == "coordinator":
             self._coordinator_lost(code)
         elif not code.retriable:
-            self._judge(code, "a heartbeat to")
+            self._judge(number, "a heartbeat to")
         return False
 
     def _too_slow(self) -> None:

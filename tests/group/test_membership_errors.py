@@ -146,6 +146,21 @@ def test_what_the_program_must_know(api: ApiKey, code: ErrorCode) -> None:
     assert one.failures == [error]
 
 
+@pytest.mark.parametrize("api", [ApiKey.JOIN_GROUP, ApiKey.SYNC_GROUP, ApiKey.HEARTBEAT])
+def test_an_error_that_nobody_knows_keeps_its_number(api: ApiKey) -> None:
+    group, one = stable()
+
+    def new(request: object, response: Any) -> Any:
+        response.error_code = 999
+        return response
+
+    group.broker.faults.add(api=api, alter=new)
+    one.membership.rejoin("a test")
+    group.run_until(lambda: one.failures)
+    assert "999" in str(one.failures[0])
+    group.settle()
+
+
 def test_what_is_wrong_is_said_at_each_attempt() -> None:
     group, one = stable()
     rejoin(group, one, ApiKey.JOIN_GROUP, error=E.GROUP_AUTHORIZATION_FAILED, times=3)
