@@ -204,3 +204,13 @@ class Callbacks:
                 else:
                     self._log.exception("%s: a callback has failed", self._name)
         return first
+
+
+def raise_first(errors: Sequence[BaseException], name: str, log: logging.Logger) -> None:
+    """Raises what went wrong at the end, if anything did: Ctrl+C if it is among it, else the first. Logs the rest."""
+    first = next((error for error in errors if not isinstance(error, Exception)), errors[0] if errors else None)
+    for error in errors:
+        if error is not first:
+            log.error("%s: closing it has met another error", name, exc_info=error)
+    if first is not None:
+        raise first

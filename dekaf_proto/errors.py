@@ -394,7 +394,8 @@ class RebalanceInProgressError(RebalanceError):
 class CommitFailedError(RebalanceError):
     """The member does not own the partitions any more: somebody else goes on from what was committed before.
 
-    `cause` says how it lost them, and `since` when that was, in Unix time. It is no use to try again.
+    `cause` says how it lost them, and `since` when that was, in Unix time, 0 if that is not known. It is no use to try
+    again.
     """
 
     def __init__(self, cause: str, since: float, partitions: Sequence[TopicPartition] = (), code: int = 25) -> None:
@@ -410,8 +411,9 @@ class CommitFailedError(RebalanceError):
 
         names = ", ".join(map(str, self.partitions)) or "its partitions"
         when = datetime.fromtimestamp(self.since, timezone.utc).isoformat(" ", "milliseconds")
+        owns = f"own {names} any more, since {when}" if self.since else f"own {names}"
         return (
-            f"the commit was refused: this member does not own {names} any more, since {when}, because {self.cause}. "
+            f"the commit was refused: this member does not {owns}, because {self.cause}. "
             "Whoever owns them now reads on from the last commit; go on polling"
         )
 

@@ -33,6 +33,8 @@ from dekaf_proto.types import TopicPartition
 log = logging.getLogger("dekaf.metadata")
 
 _GROUP: Final = 0  # the key type of a consumer group
+#: What is said of a topic that does not exist yet, or has just been created.
+_MAY_COME: Final = (ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.LEADER_NOT_AVAILABLE)
 
 
 class Asked:
@@ -194,11 +196,23 @@ class Metadata:
                     round_began = client.now
                 continue
             failures = 0
-            self._missing = False
+            self._missing = self._lacks_topics()
             self._last_error = self._failing_since = None
             self._told = ""
             client.warn.settled("metadata")
             self._updated_at = client.now
+
+    def _lacks_topics(self) -> bool:
+        """Whether a topic is wanted that does not exist: it may be created at any time, by this very question even."""
+        client = self._client
+        found = ((topic, client.cluster.topics.get(topic)) for topic in self._wanted)
+        lacking = {topic: info.error for topic, info in found if info is not None and info.error in _MAY_COME}
+        for topic, error in lacking.items():
+            if error is ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
+                client.warn.warning(
+                    client.now, f"topic {topic}", "there is no topic %s (yet); is the name right?", topic
+                )
+        return bool(lacking)
 
     def _hold_back(self) -> Flow[None]:
         """What was asked not long ago is asked again after a while, which grows; about a new topic at once."""

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from dekaf_proto.consumer.batch import Batch
-from dekaf_proto.driver import Callbacks, Engine
+from dekaf_proto.driver import Callbacks, Engine, raise_first
 from dekaf_proto.errors import ConcurrentUseError
 from dekaf_proto.operation import Operation
 from dekaf_sync._pump import EXIT_SECONDS, Pump, Script, Steps
@@ -73,12 +73,7 @@ class Client:
             finally:
                 raised = self._callbacks.call_all()
         errors += [raised] if raised is not None else []
-        if errors:
-            first = next((error for error in errors if not isinstance(error, Exception)), errors[0])
-            for error in errors:
-                if error is not first:
-                    log.error("%s: closing it has met another error", self._name, exc_info=error)
-            raise first
+        raise_first(errors, self._name, log)
 
     def _closing(self, seconds: float, errors: list[BaseException]) -> Script[None] | None:
         """A script for closing that visits the program, if it has to; what goes wrong there is for `errors`."""

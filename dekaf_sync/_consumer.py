@@ -128,8 +128,8 @@ class Consumer(Client, Generic[K, V]):
 
         The record or batch in hand is not finished: it will be given again. What can't be done within `timeout`, by
         default `close_timeout_ms`, is left and logged. The listener's `on_revoked` is called, and the callbacks of
-        `commit_async` that are left; the first error of theirs is raised at the end. In a listener it takes what that
-        was called for as done, and closes at once. Closing again does nothing, and so does closing in a forked process.
+        `commit_async` that are left; the first error of theirs is raised at the end. A listener may close, too; then
+        its event counts as answered. Closing again does nothing, and so does closing in a forked process.
         """
         self._close(timeout)
 
@@ -400,7 +400,8 @@ class Consumer(Client, Generic[K, V]):
 
         `offsets`: a record or a batch (which is done with), `{tp: 42}`, `{tp: OffsetAndMetadata(42, "note")}` or
         TopicPartitionOffsets. A failure that passes is tried again until the time is up. Nothing to commit is no error.
-        Raises CommitError, NoGroupError, KafkaTimeoutError, and what the broker says.
+        Raises CommitFailedError if the group has taken a partition away, RebalanceInProgressError if the group waits
+        for this very program, CommitError for what the broker refuses, NoGroupError, KafkaTimeoutError.
         """
         given, seconds = settled(offsets), seconds_of(timeout)
         with Hold(self):
@@ -420,7 +421,7 @@ class Consumer(Client, Generic[K, V]):
 
         def start(now: float) -> None:
             sent = self._engine.due(given, now)
-            operation = self._engine.commit(sent, now, retry=False)
+            operation = self._engine.commit(sent if given is None else given, now, retry=False)
 
             ended = Signal()
             failure: Exception | None = None
@@ -483,7 +484,7 @@ class Consumer(Client, Generic[K, V]):
         self, times: Mapping[TopicPartition, Time], timeout: float | None = None
     ) -> dict[TopicPartition, OffsetAndTimestamp | None]:
         """For each partition the first record that is not older than its time (see `seek_to_timestamp`), or None."""
-        given, seconds = dict(times), seconds_of(timeout)
+        given, seconds = settled(times), seconds_of(timeout)
         return self._operate(lambda now: self._engine.offsets_for_times(given, now, seconds))
 
     def partitions_for(self, topic: str, timeout: float | None = None) -> list[TopicPartition]:

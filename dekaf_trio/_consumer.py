@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
@@ -24,7 +24,7 @@ from dekaf_proto.consumer.batch import Batch
 from dekaf_proto.consumer.listener import check_listener
 from dekaf_proto.consumer.metrics import ConsumerMetrics
 from dekaf_proto.consumer.subscription import Topics, topics_of
-from dekaf_proto.driver import Callbacks, Steps, answering
+from dekaf_proto.driver import Callbacks, Steps, answering, raise_first
 from dekaf_proto.errors import ClosedError, ConfigurationError, LocalProtocolError
 from dekaf_proto.group.classic import GroupMetadata
 from dekaf_proto.records import Record
@@ -98,6 +98,8 @@ class Consumer(Generic[K, V]):
     ) -> None:
         if config is None:
             config = ConsumerConfig(**options)
+        elif not isinstance(config, ConsumerConfig):
+            raise TypeError(f"config must be a ConsumerConfig, not {type(config).__name__}")
         elif options:
             config = config.replace(**options)
         self.config: Final[ConsumerConfig[K, V]] = config
@@ -147,9 +149,9 @@ class Consumer(Generic[K, V]):
 
         The record or batch in hand is not finished: it will be given again. What can't be done within
         `close_timeout_ms` is left and logged. The listener's `on_revoked` is called, and the callbacks of
-        `commit_async` that are left; the first error of theirs is raised at the end. In a listener it takes what that
-        was called for as done, and closes at once. Closing again does nothing. If this is cancelled, it goes on
-        closing, and the end of the `async with` waits for it.
+        `commit_async` that are left; the first error of theirs is raised at the end. A listener may close, too; then
+        its event counts as answered. Closing again does nothing. If this is cancelled, it goes on closing, and the end
+        of the `async with` waits for it.
         """
         if self._pump.entered:
             await self._close(self._pump.close)
@@ -158,7 +160,7 @@ class Consumer(Generic[K, V]):
         self._reader.closed, self._reader.closer = True, trio.lowlevel.current_task()
         seconds = self.config.close_timeout_ms / 1000
         deadline = trio.current_time() + seconds
-        errors: list[Exception] = []
+        errors: list[BaseException] = []
         if self._listening.is_caller:
             self._listening.answer()
 
@@ -168,10 +170,7 @@ class Consumer(Generic[K, V]):
         await how(lambda: self._listening.run(script, errors, deadline), seconds)
         raised = self._callbacks.call_all()
         errors += [raised] if raised is not None else []
-        for other in errors[1:]:
-            log.error("%s: closing it has met another error", self._name, exc_info=other)
-        if errors:
-            raise errors[0]
+        raise_first(errors, self._name, log)
 
     def metrics(self) -> ConsumerMetrics:
         """A snapshot of what it has done and holds; also when it is closed."""
@@ -231,7 +230,7 @@ class Consumer(Generic[K, V]):
         """
         if self._listening.is_caller:
             raise LocalProtocolError("a listener can't unsubscribe: its end is waited for")
-        errors: list[Exception] = []
+        errors: list[BaseException] = []
 
         def script(now: float) -> Steps[None]:
             return answering(self._engine, self._engine.unsubscribe(now), now, self._listening.busy)
@@ -337,7 +336,8 @@ class Consumer(Generic[K, V]):
 
         `offsets`: a record or a batch (which is done with), `{tp: 42}`, `{tp: OffsetAndMetadata(42, "note")}` or
         TopicPartitionOffsets. A failure that passes is tried again until the time is up. Nothing to commit is no error.
-        Raises CommitError, NoGroupError, KafkaTimeoutError, and what the broker says.
+        Raises CommitFailedError if the group has taken a partition away, RebalanceInProgressError if the group waits
+        for this very program, CommitError for what the broker refuses, NoGroupError, KafkaTimeoutError.
         """
         try:
             await self._operate(lambda now: self._engine.commit(offsets, now))
@@ -351,8 +351,9 @@ class Consumer(Generic[K, V]):
         next reading, commit or close. `error` is None, or what `commit` would raise; without `on_done` that is logged.
         What `on_done` itself raises comes out of the call.
         """
-        sent = self._call(lambda now: self._engine.due(offsets, now))
-        operation = self._call(lambda now: self._engine.commit(sent, now, retry=False))
+        given = list(offsets) if isinstance(offsets, Iterator) else offsets
+        sent = self._call(lambda now: self._engine.due(given, now))
+        operation = self._call(lambda now: self._engine.commit(sent if given is None else given, now, retry=False))
 
         def report() -> None:
             if on_done is not None:

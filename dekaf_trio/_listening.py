@@ -37,7 +37,8 @@ class RebalanceListener:
 
     They are called in the task that reads (or in that of `close` or `unsubscribe`), between two records, and the group
     waits for them. They may commit, seek, pause, and ask for positions and `committed()`; they can't read records. What
-    they raise comes out of the call that reads. If one is cancelled, the group goes on all the same.
+    they raise comes out of the call that reads. A time-out around that call cancels them too, and the group goes on all
+    the same: what has to be done to the end is done in a `trio.CancelScope(shield=True)`.
     """
 
     async def on_assigned(self, consumer: Consumer[Any, Any], partitions: list[TopicPartition]) -> None:
@@ -85,13 +86,14 @@ class Listening:
     async def run(
         self,
         script: driver.Script[T],
-        errors: list[Exception] | None = None,
+        errors: list[BaseException] | None = None,
         deadline: float = inf,
         waited: Callable[[], object] = lambda: None,
     ) -> T:
         """Runs `script`; `waited` is called after each wait in it.
 
-        What a listener raises goes to `errors`, or comes out if there are none. It is cancelled at `deadline`.
+        What a listener raises, Ctrl+C too, goes to `errors`, or comes out if there is no such list. A listener is
+        cancelled at `deadline`.
         """
         steps: driver.Steps[T] | None = None
 
@@ -114,7 +116,7 @@ class Listening:
             result: T = stop.value
             return result
 
-    async def _tell(self, event: Rebalance, errors: list[Exception] | None, deadline: float) -> None:
+    async def _tell(self, event: Rebalance, errors: list[BaseException] | None, deadline: float) -> None:
         method = method_of(self.listener, event, RebalanceListener)
         self._event, self._task, self._answered = event, trio.lowlevel.current_task(), driver.Signal()
         raised: BaseException | None = None
@@ -124,7 +126,7 @@ class Listening:
                     await _call(method, self._consumer, list(event.partitions))
                 if scope.cancelled_caught:
                     log.error("%r: %r took longer than closing may, and was cancelled", self._consumer, method)
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             raised = error
             if errors is None:
                 raise

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dekaf_proto.driver import Callbacks, FirstOf, Pending, Signal, answering, reading
+from dekaf_proto.driver import Callbacks, FirstOf, Pending, Signal, answering, raise_first, reading
 from dekaf_proto.errors import ClosedError, KafkaTimeoutError
 from dekaf_proto.events import EndOfPartition, Failed, PartitionsAssigned
 from dekaf_proto.operation import Operation
@@ -270,3 +270,15 @@ def test_in_the_end_all_are_called_whatever_they_raise(caplog: pytest.LogCapture
     assert "it: a callback has failed" in caplog.text
     assert "the second" in caplog.text
     assert "the first" not in caplog.text
+
+
+def test_the_error_of_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("dekaf.test")
+    raise_first([], "it", log)
+    with pytest.raises(ValueError, match="first"):
+        raise_first([ValueError("first"), KeyError("second")], "it", log)
+    assert "it: closing it has met another error" in caplog.text
+    assert "second" in caplog.text
+    assert "first" not in caplog.text
+    with pytest.raises(KeyboardInterrupt):
+        raise_first([ValueError("first"), KeyboardInterrupt()], "it", log)

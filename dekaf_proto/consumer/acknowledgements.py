@@ -75,4 +75,6 @@ class Acknowledgements:
     def oldest_age(self, now: float, partitions: Mapping[TopicPartition, Partition]) -> float | None:
         """For how many seconds the record that waits the longest has been out; None if none waits."""
         times = [p.delivery.seen[0][1] for p in tuple(partitions.values()) if p.delivery.seen]
-        return now - min(times) if times else None
+        if not times:
+            return 0.0 if self.outstanding() else None  # they were handed out a moment ago
+        return now - min(times)

@@ -104,9 +104,7 @@ class Commits:
     def by_group(self) -> bool:
         """Whether the group assigns the partitions, so that commits are a member's."""
         membership = self.membership
-        return membership is not None and (
-            self.is_subscribed() or membership.is_active or membership.generation >= 0
-        )
+        return membership is not None and (self.is_subscribed() or membership.is_active or membership.generation >= 0)
 
     # --------------------------------------------------------------------------------------------------- what is due
 
@@ -293,8 +291,10 @@ class Commits:
         for tp in gone:
             del left[tp]
         tenure = next((tenures[tp] for tp in gone if tp in tenures), None)
-        cause = "they are not assigned to it" if tenure is None else tenure.cause
-        since = membership.lost_at if tenure is None else tenure.since
+        if tenure is not None:
+            return CommitFailedError(tenure.cause, tenure.since, gone)
+        cause = "the group has not given that to it, or has taken it back"
+        since = 0.0 if membership.is_member else membership.lost_at
         return CommitFailedError(cause, since, gone)
 
     def _is_gone(self, tenure: Tenure | None) -> bool:

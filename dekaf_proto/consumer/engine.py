@@ -31,6 +31,8 @@ from dekaf_proto.consumer.arguments import (
     partitions_of,
     records_of,
     tenures_of,
+    times_of,
+    topic_of,
 )
 from dekaf_proto.consumer.at_most_once import AtMostOnce
 from dekaf_proto.consumer.chunk import Reading
@@ -117,6 +119,8 @@ class Consumer(Generic[K, V]):
             self._handout.is_unsettled = self._is_unsettled
         self._started = False
         self._told_version = 0
+        #: The subscribed topics that the program was told to be out of reach.
+        self._told_topics: set[str] = set()
         self._closing: Operation[None] | None = None
         self._leaving: Operation[None] | None = None
         #: Nothing more will come, and whoever waits need not.
@@ -405,7 +409,7 @@ class Consumer(Generic[K, V]):
         `when`: Unix time in ms or an aware datetime, for all assigned partitions or by partition.
         """
         if isinstance(when, Mapping):
-            times = {partition_of(tp): milliseconds_of(time) for tp, time in when.items()}
+            times = times_of(when)
         else:
             times = dict.fromkeys(self._partitions, milliseconds_of(when))
         self._begin(now)
@@ -521,7 +525,7 @@ class Consumer(Generic[K, V]):
         self, times: Mapping[TopicPartition, Time], now: float, timeout: float | None = None
     ) -> Operation[dict[TopicPartition, OffsetAndTimestamp | None]]:
         """For each partition the first record that is not older than its time, None if there is none (O5)."""
-        wanted = {partition_of(tp): milliseconds_of(time) for tp, time in times.items()}
+        wanted = times_of(times)
         self._begin(now)
         return self._start("offsets_for_times", self._lookups.list_offsets(wanted), now, timeout)
 
@@ -537,6 +541,7 @@ class Consumer(Generic[K, V]):
 
     def partitions_for(self, topic: str, now: float, timeout: float | None = None) -> Operation[list[TopicPartition]]:
         """A topic's partitions. UnknownTopicError if it does not exist; it is not created."""
+        topic_of(topic)
 
         def flow() -> Flow[list[TopicPartition]]:
             response = yield from self._ask_metadata([topic])
@@ -736,6 +741,18 @@ class Consumer(Generic[K, V]):
             error = self._metadata.topic_error(tp.topic)
             if error is not None:
                 partition.tell(error)
+        if self._subscription.is_subscribed and self._subscription.pattern is None:
+            self._tell_of_subscribed({tp.topic for tp in self._partitions})
+
+    def _tell_of_subscribed(self, assigned: set[str]) -> None:
+        """The same for topics of which the group can't assign anything; of these it is said once."""
+        for topic in self._subscription.topics():
+            error = None if topic in assigned else self._metadata.topic_error(topic)
+            if error is None:
+                self._told_topics.discard(topic)
+            elif topic not in self._told_topics:
+                self._told_topics.add(topic)
+                self._subscription.fail(error)
 
     def _partition(self, given: object) -> Partition:
         tp = partition_of(given)

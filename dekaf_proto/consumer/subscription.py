@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from dekaf_proto.client import Client
 from dekaf_proto.consumer.acknowledgements import Acknowledgements
@@ -25,6 +26,8 @@ from dekaf_proto.operation import Flow, Wait
 from dekaf_proto.types import TopicPartition
 
 log = logging.getLogger("dekaf.group")
+
+_SEVERAL: Final = (list, tuple, set, re.Pattern)
 
 #: How many of the last seconds are kept for telling the group, so that it does not wait for the session to end.
 _FOR_GOODBYE = 1.0
@@ -46,7 +49,8 @@ def topics_of(given: object) -> list[str] | re.Pattern[str]:
     topics = list(given)
     for topic in topics:
         if not isinstance(topic, str) or not topic:
-            raise TypeError(f"expected the name of a topic, not {type(topic).__name__} {topic!r:.80}")
+            hint = "; a list or a pattern is given to subscribe, by itself" if isinstance(topic, _SEVERAL) else ""
+            raise TypeError(f"expected the name of a topic, not {type(topic).__name__} {topic!r:.80}{hint}")
     if not topics:
         raise ValueError("there is no topic to subscribe to; to end a subscription use unsubscribe")
     return sorted(set(topics))
@@ -351,11 +355,13 @@ class Subscription:
         membership.stop()
         self._remove(sorted(self._untold()))
         self._forget_events()
-        yield Wait(lambda: not self._events, deadline)
+        # However long the program takes to answer, some time is left to commit and to say goodbye.
+        patience = deadline - min(2 * _FOR_GOODBYE, (deadline - self._client.now) / 2)
+        yield Wait(lambda: not self._events, patience)
         tps = [tp for tp in self.owned() if tp not in self._going]
         if tps:
-            yield from self._tell(PartitionsRevoked(tuple(tps)), deadline)
-            yield Wait(lambda: not self._events, deadline)  # they may have got lost meanwhile
+            yield from self._tell(PartitionsRevoked(tuple(tps)), patience)
+            yield Wait(lambda: not self._events, patience)  # they may have got lost meanwhile
         self._events.clear()  # from here on nobody asks
         left = deadline - self._client.now
         yield from self.settle(self.owned(), deadline - min(_FOR_GOODBYE, left / 4))

@@ -105,7 +105,7 @@ def test_a_record_and_a_batch() -> None:
 
 def test_what_is_not_assigned_is_refused() -> None:
     setup = make()
-    with pytest.raises(CommitFailedError, match=r"does not own t-7 .* not assigned to it") as caught:
+    with pytest.raises(CommitFailedError, match="does not own t-7, because the group has not given") as caught:
         commit(setup, {TopicPartition("t", 7): 1})
     assert caught.value.partitions == (TopicPartition("t", 7),)
     assert isinstance(caught.value, RebalanceError)

@@ -452,6 +452,32 @@ def test_what_a_listener_raises_comes_out_of_close(caplog: pytest.LogCaptureFixt
     run(main)
 
 
+@pytest.mark.parametrize("name", ["assigned", "revoked"])
+def test_ctrl_c_in_a_listener(name: str) -> None:
+    """The event is answered, and the group is left."""
+
+    async def main(kafka: MemoryKafka) -> None:
+        async def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        kafka.append("a", "b")
+        listener = Listener(**{name: interrupt})
+
+        async def body() -> None:
+            async with kafka.member() as consumer:
+                consumer.subscribe("t", listener)
+                assert await take(2, consumer) == ["a", "b"]
+
+        with pytest.raises(KeyboardInterrupt):
+            await body()
+        assert kafka.members == 0
+        assert listener.told == [("assigned", BOTH), ("revoked", BOTH)]
+        if name == "revoked":
+            assert kafka.committed()[T0] == 1
+
+    run(main)
+
+
 def test_a_listener_that_does_not_end_is_cancelled_when_closing(caplog: pytest.LogCaptureFixture) -> None:
     async def main(kafka: MemoryKafka) -> None:
         async def hang(*_: object) -> None:

@@ -49,7 +49,7 @@ def run(main: Coroutine[Any, Any, None] | asyncio.Task[None], loop: asyncio.Abst
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     try:
-        loop.run_until_complete(main)
+        loop.run_until_complete(asyncio.wait_for(main, 60))
     finally:
         loop.run_until_complete(leftovers())
         loop.close()

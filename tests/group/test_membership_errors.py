@@ -633,7 +633,7 @@ def test_a_commit_before_the_first_join() -> None:  # P10, lesson 7
     group = Group()
     one = group.add()
     one.subscribe("t")
-    with pytest.raises(CommitFailedError, match="not assigned"):
+    with pytest.raises(CommitFailedError, match="the group has not given"):
         group.result(one.consumer.commit({T0: 1}, group.now))
     group.settle()
     assert group.broker.committed("g") == {}

@@ -32,6 +32,7 @@ def test_what_may_be_given(given: Any, topics: Any) -> None:
         (7, TypeError, "expected topics or a compiled pattern, not int 7"),
         (None, TypeError, "not NoneType None"),
         (["a", 7], TypeError, "expected the name of a topic, not int 7"),
+        ([["a"]], TypeError, "; a list or a pattern is given to subscribe, by itself"),
         ([""], TypeError, "expected the name of a topic, not str ''"),
         ("", TypeError, "expected the name of a topic, not str ''"),
         ([], ValueError, "to end a subscription use unsubscribe"),

@@ -67,7 +67,8 @@ def _run_and_kill(group: Group, mode: str, random: Random, *, early: bool) -> No
         moment = random.choice(["began", "assigned"])
         group.wait("the member to begin", lambda: member.rows_of(moment))
     else:
-        group.produce(400)
+        left = sum(group.ends.values()) - sum(map(len, group.handled().values()))
+        group.produce(max(0, 800 - left) // len(group.parts))
         commits, records = random.randint(3, 5), random.randint(20, 100 if mode == "automatic" else 400)
         group.wait("records to be handled", lambda: _is_far(member, mode, records, commits))
     member.kill()

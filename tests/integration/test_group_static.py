@@ -1,4 +1,4 @@
-"""Static members: a restart that the group does not notice, and two programs with one name."""
+"""Static members (G28, G29): a restart that the group does not notice, and two programs with one name."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ def test_a_restart_without_a_rebalance(kafka: KafkaCluster, topic: str, strategy
                 group.end([old])
             else:
                 old.kill()
+            # G29: it has said no goodbye.
             assert {each["instance"] for each in kafka.describe_group(group.id)["members"]} == {"one", "two"}
             new = group.join(group_instance_id=name)
             group.wait("the new one to have what the old one had", lambda new=new, had=had: new.owns() == had)
             group.produce(20)
             group.wait("all records to be handled", group.is_handled)
             assert parts_of(new) == had
-            assert new.generation == generation
+            assert new.generation == generation  # G13: nothing is shared out anew
             assert {row[1] for row in other.rows()[told:]} <= {"handled", "commits"}
             if name == "one":
                 first = new

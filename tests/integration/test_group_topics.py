@@ -1,4 +1,4 @@
-"""Topics that come and go, and grow, while a group reads them."""
+"""Topics that come and go, and grow, while a group reads them (G17)."""
 
 from __future__ import annotations
 
