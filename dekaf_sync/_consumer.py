@@ -484,7 +484,7 @@ class Consumer(Client, Generic[K, V]):
         self, times: Mapping[TopicPartition, Time], timeout: float | None = None
     ) -> dict[TopicPartition, OffsetAndTimestamp | None]:
         """For each partition the first record that is not older than its time (see `seek_to_timestamp`), or None."""
-        given, seconds = dict(times), seconds_of(timeout)
+        given, seconds = settled(times), seconds_of(timeout)
         return self._operate(lambda now: self._engine.offsets_for_times(given, now, seconds))
 
     def partitions_for(self, topic: str, timeout: float | None = None) -> list[TopicPartition]:

@@ -98,6 +98,8 @@ class Consumer(Generic[K, V]):
     ) -> None:
         if config is None:
             config = ConsumerConfig(**options)
+        elif not isinstance(config, ConsumerConfig):
+            raise TypeError(f"config must be a ConsumerConfig, not {type(config).__name__}")
         elif options:
             config = config.replace(**options)
         self.config: Final[ConsumerConfig[K, V]] = config

@@ -45,6 +45,13 @@ def partition_of(given: object) -> TopicPartition:
     raise TypeError(f"expected a TopicPartition, not {_shown(given)}")
 
 
+def topic_of(given: object) -> str:
+    """The name of a topic."""
+    if not isinstance(given, str) or not given:
+        raise TypeError(f"expected the name of a topic, not {_shown(given)}")
+    return given
+
+
 def partitions_of(given: object) -> list[TopicPartition]:
     """One partition or several, each once, in order."""
     if isinstance(given, TopicPartition):
@@ -156,6 +163,13 @@ def milliseconds_of(given: object) -> int:
     if given > _MOST_PLAUSIBLE:
         raise ValueError(f"the time {given} would be after the year 5000: times are in milliseconds")
     return given
+
+
+def times_of(given: object) -> dict[TopicPartition, int]:
+    """A time for each partition."""
+    if not isinstance(given, Mapping):
+        raise TypeError(f"expected a mapping of TopicPartitions to times, not {_shown(given)}")
+    return {partition_of(tp): milliseconds_of(time) for tp, time in given.items()}
 
 
 def _shown(given: object) -> str:

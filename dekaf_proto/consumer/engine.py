@@ -31,6 +31,8 @@ from dekaf_proto.consumer.arguments import (
     partitions_of,
     records_of,
     tenures_of,
+    times_of,
+    topic_of,
 )
 from dekaf_proto.consumer.at_most_once import AtMostOnce
 from dekaf_proto.consumer.chunk import Reading
@@ -407,7 +409,7 @@ class Consumer(Generic[K, V]):
         `when`: Unix time in ms or an aware datetime, for all assigned partitions or by partition.
         """
         if isinstance(when, Mapping):
-            times = {partition_of(tp): milliseconds_of(time) for tp, time in when.items()}
+            times = times_of(when)
         else:
             times = dict.fromkeys(self._partitions, milliseconds_of(when))
         self._begin(now)
@@ -523,7 +525,7 @@ class Consumer(Generic[K, V]):
         self, times: Mapping[TopicPartition, Time], now: float, timeout: float | None = None
     ) -> Operation[dict[TopicPartition, OffsetAndTimestamp | None]]:
         """For each partition the first record that is not older than its time, None if there is none (O5)."""
-        wanted = {partition_of(tp): milliseconds_of(time) for tp, time in times.items()}
+        wanted = times_of(times)
         self._begin(now)
         return self._start("offsets_for_times", self._lookups.list_offsets(wanted), now, timeout)
 
@@ -539,6 +541,7 @@ class Consumer(Generic[K, V]):
 
     def partitions_for(self, topic: str, now: float, timeout: float | None = None) -> Operation[list[TopicPartition]]:
         """A topic's partitions. UnknownTopicError if it does not exist; it is not created."""
+        topic_of(topic)
 
         def flow() -> Flow[list[TopicPartition]]:
             response = yield from self._ask_metadata([topic])

@@ -355,11 +355,13 @@ class Subscription:
         membership.stop()
         self._remove(sorted(self._untold()))
         self._forget_events()
-        yield Wait(lambda: not self._events, deadline)
+        # However long the program takes to answer, some time is left to commit and to say goodbye.
+        patience = deadline - min(2 * _FOR_GOODBYE, (deadline - self._client.now) / 2)
+        yield Wait(lambda: not self._events, patience)
         tps = [tp for tp in self.owned() if tp not in self._going]
         if tps:
-            yield from self._tell(PartitionsRevoked(tuple(tps)), deadline)
-            yield Wait(lambda: not self._events, deadline)  # they may have got lost meanwhile
+            yield from self._tell(PartitionsRevoked(tuple(tps)), patience)
+            yield Wait(lambda: not self._events, patience)  # they may have got lost meanwhile
         self._events.clear()  # from here on nobody asks
         left = deadline - self._client.now
         yield from self.settle(self.owned(), deadline - min(_FOR_GOODBYE, left / 4))

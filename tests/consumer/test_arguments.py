@@ -16,6 +16,8 @@ from dekaf_proto.consumer.arguments import (
     offset_of,
     partition_of,
     partitions_of,
+    times_of,
+    topic_of,
 )
 from dekaf_proto.consumer.batch import Batch
 from dekaf_proto.records import make_record
@@ -166,3 +168,17 @@ def test_what_is_shown_is_short(of: Callable[[Any], object]) -> None:
     with pytest.raises(TypeError) as raised:
         of("x" * 10_000)
     assert len(str(raised.value)) < 150
+
+
+def test_times_of_partitions() -> None:
+    assert times_of({T0: 0, T1: datetime(2026, 11, 1, tzinfo=CET)}) == {T0: 0, T1: 1_793_487_600_000}
+    for wrong in ([T0], [(T0, 0)], 0, None):
+        with pytest.raises(TypeError, match="expected a mapping of TopicPartitions to times"):
+            times_of(wrong)
+
+
+def test_a_topic() -> None:
+    assert topic_of("t") == "t"
+    for wrong in ("", ["t"], b"t", None):
+        with pytest.raises(TypeError, match="expected the name of a topic, not"):
+            topic_of(wrong)

@@ -35,3 +35,13 @@ def test_what_is_in_hand_is_not_finished_by_leaving(way: str) -> None:
         setup.run_for(0.01)
     assert events == [PartitionsRevoked]
     assert {tp.partition: found.offset for tp, found in setup.broker.committed("g").items()} == {0: 1}
+
+
+def test_the_last_commit_does_not_wait_for_a_program_that_does_not_answer() -> None:
+    setup = Setup({"t": 1}, group_id="g")
+    setup.append("a", "b", "c")
+    setup.consumer.subscribe("t", setup.now)
+    assert setup.values(2) == ["a", "b"]
+    setup.result(setup.consumer.close(setup.now, 5.0))
+    assert {tp.partition: found.offset for tp, found in setup.broker.committed("g").items()} == {0: 1}
+    assert setup.broker.group("g").members == ()

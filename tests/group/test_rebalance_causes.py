@@ -150,12 +150,14 @@ def test_a_pattern() -> None:
 
 
 def test_a_pattern_needs_only_one_rebalance() -> None:  # topics first, then the join
-    group = Group({"ta": 1}, nodes=3)
+    group = Group({"ta": 1}, nodes=3, group_instance_id="i")  # whose first join counts
+    one = group.add()
+    group.result(one.consumer.committed([T0], group.now))  # the coordinator is known already
     group.broker.faults.add(api=ApiKey.METADATA, delay=0.5)
-    one = group.join(re.compile("t"))
+    one.subscribe(re.compile("t"))
     group.settle()
     assert one.log == ["assigned ta-0"]
-    assert len(group.syncs()) == 1
+    assert len(group.joins()) == len(group.syncs()) == 1
 
 
 def test_a_pattern_that_matches_nothing_yet() -> None:

@@ -99,7 +99,7 @@ def test_close_does_not_wait_for_a_listener_for_ever() -> None:
     began = group.now
     close = one.consumer.close(group.now, timeout=5.0)
     group.result(close)
-    assert 4.99 < group.now - began < 5.1
+    assert 2.9 < group.now - began < 5.1
     assert one.consumer.closed
 
 
@@ -108,7 +108,7 @@ def test_close_of_a_program_that_does_not_poll() -> None:
     one.sleep()
     began = group.now
     group.result(one.consumer.close(group.now, timeout=5.0))
-    assert 4.99 < group.now - began < 5.1
+    assert 2.9 < group.now - began < 5.1
 
 
 @pytest.mark.parametrize("dead", ["stopped", "silent"])
@@ -198,6 +198,7 @@ def test_heartbeats_of_one_who_leaves_are_no_reason_to_rejoin(caplog: pytest.Log
     group.run_until(lambda: one.event)
     group.broker.faults.add(api=ApiKey.HEARTBEAT, times=3, error=ErrorCode.REBALANCE_IN_PROGRESS)
     group.run_for(10)  # longer than max_poll_interval_ms as well: it is about to leave anyway
+    assert group.leaves() == []
     group.broker.faults.add(api=ApiKey.HEARTBEAT, times=3, error=ErrorCode.GROUP_AUTHORIZATION_FAILED)
     group.run_for(2)
     one.go_on()

@@ -173,19 +173,20 @@ def test_the_record_in_hand_is_not_finished_by_a_revocation() -> None:  # lesson
     group, one = stable()
     one.reads = False
     one.sleep()
-    group.append("c0", "d0", partition=0)
+    group.append("c0", "d0", "e0", partition=0)
     group.run_for(1)
     run = poll(group, one)
     assert next(run).value == b"c0"
     assert next(run).value == b"d0"
     two = group.join()
     group.run_until(lambda: one.consumer._subscription.has_event)
-    assert next(run, None) is None
+    assert next(run, None) is None  # it asks for more: both are done, and nothing more is handed out
     one.reads = True
     one.wake()
+    group.run_until(lambda: group.broker.committed("g")[T0].offset == 4, 4)
     group.settle()
-    assert group.broker.committed("g")[T0].offset == 4  # the program has asked for more: both are done
-    assert (one.records, two.records) == ([], [])
+    group.run_for(1)
+    assert one.records + two.records == ["e0"]
 
 
 def test_a_record_that_is_still_in_hand_is_handed_out_again() -> None:  # lesson 1
@@ -411,7 +412,7 @@ def test_lost_while_a_part_is_being_revoked() -> None:  # G24: each partition ex
     one.go_on()
     group.settle()
     assert one.log[:2] == ["revoked t-1", "lost t-0"]
-    assert one.log[2].startswith("assigned")
+    assert one.log[2].startswith("assigned t-")  # what it was given before counts no more
 
 
 @pytest.mark.parametrize("hold", ["commit", "drain"])
