@@ -51,12 +51,8 @@ class Acknowledgements:
 
     def outstanding(self, tps: Iterable[TopicPartition] | None = None) -> int:
         """How many records of these partitions (None: of all) are handed out and not acknowledged."""
-        count = 0
-        for tp in tuple(self._partitions) if tps is None else tps:
-            partition = self._partitions.get(tp)
-            if partition is not None:
-                count += len(partition.delivery.outstanding) - len(partition.delivery.acknowledged)
-        return count
+        those = tuple(self._partitions.values()) if tps is None else [self._partitions[tp] for tp in tps]
+        return sum(len(p.delivery.outstanding) - len(p.delivery.acknowledged) for p in those)
 
     def open_window(self) -> bool:
         """Before records are handed out: how many that may be. Whether any may."""

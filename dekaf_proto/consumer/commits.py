@@ -282,8 +282,7 @@ class Commits:
     ) -> Flow[CommitFailedError | None]:
         """Waits for a join that is under way. What is not owned any more is taken out of `left`, and is the error."""
         membership = self.membership
-        if membership is None:
-            return None
+        assert membership is not None  # there is one wherever there is a group
         yield Wait(lambda: not membership.is_joining, because=self._joining)
         gone = [tp for tp in left if self._is_gone(tenures.get(tp))]
         if not gone:
