@@ -288,17 +288,20 @@ class Subscription:
         self._going = []
 
     def settle(self, tps: list[TopicPartition], deadline: float) -> Flow[None]:
-        """Waits for acknowledgements, for a while, and commits what is finished; what fails of that is logged."""
+        """Waits for acknowledgements, for a while, and for commits that are on their way, and commits what is finished;
+        what fails of that is logged."""
         config, client = self._client.config, self._client
 
         def owned() -> list[TopicPartition]:
             return [tp for tp in tps if tp in self._partitions and self._partitions[tp].tenure.live]
 
+        if config.enable_auto_commit:
+            until = min(deadline, client.now + config.revocation_drain_ms / 1000)
+            yield Wait(lambda: not self._acknowledgements.outstanding(owned()), until)
+        # What is on its way belongs to what is given up, and may be all that there is to commit.
+        yield Wait(lambda: self._commits.idle, deadline)
         if not config.enable_auto_commit:
             return
-        until = min(deadline, client.now + config.revocation_drain_ms / 1000)
-        yield Wait(lambda: not self._acknowledgements.outstanding(owned()), until)
-        yield Wait(lambda: self._commits.idle, deadline)  # which may be all that there is to commit
         due = {tp: offset for tp, offset in self._commits.last_due().items() if tp in owned()}
         if due:
             left = min(config.default_api_timeout_ms / 1000, deadline - client.now)
