@@ -520,7 +520,8 @@ def test_ctrl_c_at_every_line_of_a_rebalance(kafka: Kafka) -> None:
             untold += not names
         assert kafka.members() == 0
     assert at > 30
-    assert untold <= 1  # when it comes on the very line that calls the listener
+    # When it comes on the very line that calls the listener, which may be another one each time.
+    assert untold <= at // 10
 
 
 @pytest.mark.parametrize("way", ["close", "unsubscribe"])
