@@ -504,7 +504,8 @@ def test_ctrl_c_in_a_listener_of_unsubscribe(kafka: Kafka) -> None:
 def test_ctrl_c_at_every_line_of_a_rebalance(kafka: Kafka) -> None:
     """The listener is told of each event, nothing hangs, and nothing is lost or comes twice."""
     kafka.append("a", "b")
-    at, hit, untold = 0, True, 0
+    at, hit = 0, True
+    untold: set[str] = set()
     while hit:
         at += 1
         listener = Listener()
@@ -517,11 +518,11 @@ def test_ctrl_c_at_every_line_of_a_rebalance(kafka: Kafka) -> None:
             assert read(consumer, 2) == ["a", "b"]
             names = [name for name, _ in listener.told]
             assert names in (["assigned"], [])
-            untold += not names
+            if not names:
+                untold.add(interrupter.line)
         assert kafka.members() == 0
     assert at > 30
-    # When it comes on the very line that calls the listener, which may be another one each time.
-    assert untold <= at // 10
+    assert len(untold) <= 1  # when it comes on the very line that calls the listener
 
 
 @pytest.mark.parametrize("way", ["close", "unsubscribe"])

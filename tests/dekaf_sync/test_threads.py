@@ -161,6 +161,8 @@ class Interrupter:
     def __init__(self, at: int, *packages: str) -> None:
         self.at = at
         self.count = 0
+        #: The line that it came on.
+        self.line = ""
         self.packages = tuple(os.sep + name.replace("/", os.sep) for name in packages)
 
     def __enter__(self) -> Interrupter:
@@ -189,6 +191,7 @@ class Interrupter:
         if event == "line" and "yield " not in source and not ("with " in source and "lock" in source):
             self.count += 1
             if self.count == self.at:
+                self.line = f"{frame.f_code.co_filename}:{frame.f_lineno}"
                 raise KeyboardInterrupt
         return self._line
 
