@@ -200,7 +200,9 @@ class Commits:
     def _commit_automatically(self, due: Offsets) -> None:
         if due:
             timeout = self._client.config.default_api_timeout_ms / 1000
-            self._automatic = self._client.runner.start("automatic commit", self.commit(due, retry=False), timeout)
+            self._automatic = self._client.runner.start(
+                "automatic commit", self.commit(due, retry=False, forward=True), timeout
+            )
 
     def next_automatic(self) -> float | None:
         """When the next automatic commit is due, None if there is none to come."""
@@ -241,16 +243,18 @@ class Commits:
         retry: bool = True,
         explicit: bool = False,
         tenures: Mapping[TopicPartition, Tenure] | None = None,
+        forward: bool = False,
     ) -> Flow[None]:
         """Commits; with `retry` until it succeeds or fails for good. `explicit`: what is committed is finished.
 
-        `tenures`: under which the offsets were come by, where that is not the present one.
+        `tenures`: under which the offsets were come by, where that is not the present one. `forward`: when its turn has
+        come, leaves out what would go back behind a commit that was confirmed meanwhile.
         """
         # A seek between now and the commit's turn has the last word, as one after it has.
         tokens = {tp: self._partitions[tp].commit_token for tp in offsets if tp in self._partitions}
         owned = {tp: self._partitions[tp].tenure for tp in offsets if tp in self._partitions}
         owned.update(tenures or {})
-        return self._in_turn(dict(offsets), tokens, owned, retry, explicit)
+        return self._in_turn(dict(offsets), tokens, owned, retry, explicit, forward)
 
     def _in_turn(
         self,
@@ -259,6 +263,7 @@ class Commits:
         tenures: dict[TopicPartition, Tenure],
         retry: bool,
         explicit: bool,
+        forward: bool,
     ) -> Flow[None]:
         """Commits go out in the order of the calls (P9), which is the one in which flows are started."""
         self._last_ticket += 1
@@ -267,6 +272,9 @@ class Commits:
         try:
             if self._serving != ticket:
                 yield Wait(lambda: self._serving == ticket, because=self._why)
+            if forward:
+                for tp in [tp for tp, offset in left.items() if self._is_overtaken(tp, offset, tokens)]:
+                    del left[tp]
             if left:
                 yield from self._commit(left, tokens, tenures, retry, explicit)
         finally:
@@ -276,6 +284,15 @@ class Commits:
             while self._serving in self._abandoned:
                 self._abandoned.discard(self._serving)
                 self._serving += 1
+
+    def _is_overtaken(
+        self, tp: TopicPartition, offset: OffsetAndMetadata, tokens: dict[TopicPartition, object]
+    ) -> bool:
+        """Whether more than `offset` was confirmed, with no seek since the token was taken."""
+        partition = self._partitions.get(tp)
+        if partition is None or partition.commit_token is not tokens.get(tp) or partition.confirmed is None:
+            return False
+        return offset.offset < partition.confirmed
 
     def _until_member(
         self, left: dict[TopicPartition, OffsetAndMetadata], tenures: dict[TopicPartition, Tenure]

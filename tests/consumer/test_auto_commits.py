@@ -390,3 +390,31 @@ def test_close_without_time_still_says_what_it_has_to_say() -> None:
     setup.result(setup.consumer.close(setup.now, 0.0))
     setup.run_for(1.0)
     assert what_was_sent(setup)[-1] == {0: 1}
+
+
+def test_an_automatic_commit_does_not_undo_one_that_was_ahead_of_it() -> None:
+    setup = make(auto_commit_interval_ms=1_000)
+    setup.append("a", "b", "c")
+    setup.assign()
+    assert setup.values(3) == ["a", "b", "c"]
+    setup.broker.faults.add(api=COMMIT, delay=2.0)
+    ahead = setup.consumer.commit(None, setup.now)  # of c too, which is in hand
+    setup.run_for(1.5)  # the timer has come meanwhile, when c was not finished
+    setup.result(ahead)
+    setup.run_for(0.5)
+    assert stored(setup) == {0: 3}
+    assert {0: 2} not in what_was_sent(setup)
+
+
+def test_a_seek_lets_an_automatic_commit_go_back() -> None:
+    setup = make(auto_commit_interval_ms=1_000)
+    setup.append("a", "b", "c")
+    setup.assign()
+    assert setup.values(3) == ["a", "b", "c"]
+    setup.broker.faults.add(api=COMMIT, delay=2.0)
+    ahead = setup.consumer.commit(None, setup.now)
+    setup.run_for(0.5)
+    setup.seek(0)
+    setup.result(ahead)
+    setup.run_for(1.5)
+    assert stored(setup) == {0: 0}
