@@ -68,11 +68,10 @@ class Scene:
 
     def subscribe(self, consumer: Consumer, topics: Any, listener: object = None) -> None:
         """Subscribes, with a listener of plain methods."""
-        if self.driver == "trio" and listener is not None:
-            listener = _in_trio(listener)
-        elif listener is not None:
-            listener = _in_sync(listener)
-        consumer._call("subscribe", topics, listener)
+        if listener is None:
+            consumer._call("subscribe", topics)
+        else:
+            consumer._call("subscribe", topics, _in_trio(listener) if self.driver == "trio" else _in_sync(listener))
 
 
 class Notes:
@@ -154,12 +153,12 @@ def values(records: Any) -> list[str]:
 
 
 def settle(*consumers: Consumer, until: Callable[[], object]) -> None:
-    """Polls the consumers in turn until the group is where it is to be."""
+    """Has the consumers read in turn until the group is where it is to be."""
     deadline = time.monotonic() + PATIENCE
     while not until():
         assert time.monotonic() < deadline, "it did not happen"
         for consumer in consumers:
-            consumer.poll(0.01)
+            consumer.attend(0.01)
 
 
 def wait_for(condition: Callable[[], object]) -> None:
