@@ -35,7 +35,7 @@ def test_the_order(scene: Scene) -> None:
             # Two members share three partitions by range.
             assert sorted(one.told[2][1] + two.told[0][1]) == EVERY
         assert two.told[-1][0] == "revoked"
-        settle(first, until=lambda: len(first.assignment) == 3)
+        settle(first, until=lambda: one.told[-1] == ("assigned", EVERY))
     assert one.told[-1] == ("revoked", EVERY)
 
 
