@@ -1,4 +1,4 @@
-"""DescribeGroups: the state of classic groups, and their members; what these said and got only in a stable one."""
+"""DescribeGroups: the state of classic groups, and their members; what these have said only in a stable one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _described(exchange: Exchange, group_id: str) -> DescribedGroup:
                 client_id=member.given.client_id,
                 client_host="/127.0.0.1",
                 member_metadata=member.metadata(group.protocol) if stable else b"",
-                member_assignment=member.assignment if stable else b"",
+                member_assignment=member.assignment,
             )
             for member in group.members
         ],
