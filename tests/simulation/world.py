@@ -133,6 +133,8 @@ class World:
             return False
         if any(program.rests or program.leaving or program.has_news for program in alive):
             return False
+        if any(offset < self.broker.end_offset(*tp) for program in alive for tp, offset in program.owned.items()):
+            return False  # it reads again what was finished and not committed
         wanted = {
             TopicPartition(p.topic.name, p.index)
             for p in self.broker.cluster.partitions()
