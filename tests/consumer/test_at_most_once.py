@@ -49,9 +49,7 @@ def test_nothing_is_given_before_its_commit_is_confirmed(answer: dict[str, Any])
     assert setup.values(2) == ["0a", "0b"]
     setup.broker.faults.add(api=COMMIT, **answer)
     assert setup.poll() is None
-    setup.run_until(
-        lambda: setup.received(OffsetCommitRequest)[-1].request.topics[0].partitions[0].committed_offset == 4
-    )
+    setup.run_until(lambda: stored(setup) == 4)
     setup.run_for(0.5)
     assert setup.poll() is None
     assert setup.partition().position == 2
