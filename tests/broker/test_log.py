@@ -8,6 +8,7 @@ from dekaf_proto.broker import Broker, NewRecord
 from dekaf_proto.broker.cluster import Cluster
 from dekaf_proto.broker.inprocess import InProcess
 from dekaf_proto.broker.log import PartitionLog
+from dekaf_proto.broker.transaction_coordinator import TransactionCoordinator
 from dekaf_proto.errors import CorruptRecordError
 from dekaf_proto.records import BatchBuilder, Codec, RecordBatch, read_batches
 from dekaf_proto.types import Uuid
@@ -213,8 +214,9 @@ def test_compaction(keep_empty: bool, log_append_time: bool) -> None:  # B6, tra
 
 
 def test_the_base_class_alone_is_not_enough() -> None:
+    cluster = Cluster({0: ("h", 1, None)}, None, 1, 0)
     with pytest.raises(NotImplementedError):
-        InProcess(Cluster({0: ("h", 1, None)}, None, 1, 0), 0.0).commit("g", {})
+        InProcess(cluster, TransactionCoordinator(cluster, None, 2)).commit("g", {})
 
 
 def test_moving_leaders() -> None:
