@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
+from dekaf_proto.broker import Broker
 from dekaf_proto.errors import ErrorCode
 from dekaf_proto.messages import (
     AddOffsetsToTxnRequest,
@@ -43,6 +44,7 @@ from dekaf_proto.records import BatchBuilder, Codec, RecordBatch, Visibility, ju
 from dekaf_proto.types import IsolationLevel, Uuid
 from dekaf_proto.wire.schema import Request, Response
 from tests.broker.members import Requester
+from tests.broker.peer import Peer
 
 S = TypeVar("S", bound=Response)
 
@@ -265,6 +267,12 @@ class Producer:
                 return found
             self.peer.pass_time(0.05)
         raise AssertionError("the transaction does not end")
+
+
+def broker_of(producer: Producer) -> Broker:
+    """The broker that a producer talks to, which has to be ours."""
+    assert isinstance(producer.peer, Peer)
+    return producer.peer.broker
 
 
 # -------------------------------------------------------------------------------------------------------- what is there

@@ -175,6 +175,16 @@ def test_transactions_survive_a_truncation_behind_them() -> None:
     assert log(b).aborted == []
 
 
+def test_control_batches_that_end_no_transaction() -> None:  # B10
+    b = broker()
+    b.append("t", 0, [b"x"], 0, producer_id=1, producer_epoch=0, transactional=True)
+    builder = BatchBuilder(base_offset=1, control=True, producer_id=1, producer_epoch=0)
+    builder.append(0, b"\0\0\0\2", b"")
+    b.append_raw("t", 0, builder.build())
+    b.append("t", 0, [b"y"], 0, transactional=True)  # of nobody
+    assert log(b).open_transactions == {1: 0}
+
+
 def test_deleting_records() -> None:
     b = broker()
     b.append("t", 0, [b"a", b"b", b"c", b"d"], 0, per_batch=2)
