@@ -169,7 +169,7 @@ def test_acknowledging_from_threads_in_any_order(scene: Scene) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        assert consumer.metrics().outstanding == 1
+        wait_for(lambda: consumer.metrics().outstanding == 1)
         assert scene.stored() in (None, 0)
         consumer._call("acknowledge", records[0])
         wait_for(lambda: scene.stored() == 4)
