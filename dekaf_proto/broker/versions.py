@@ -27,6 +27,7 @@ _HIGHEST: Final[Mapping[ApiKey, tuple[int, ...]]] = {
     ApiKey.HEARTBEAT: (2, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4),
     ApiKey.LEAVE_GROUP: (2, 2, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5, 5, 5),
     ApiKey.SYNC_GROUP: (2, 3, 4, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5),
+    ApiKey.DESCRIBE_GROUPS: (2, 3, 5, 5, 5, 5, 5, 5, 5, 5, 6, 6, 6, 6),
     ApiKey.API_VERSIONS: (2, 2, 3, 3, 3, 3, 3, 3, 3, 4, 4, 4, 4, 5),
     ApiKey.OFFSET_FOR_LEADER_EPOCH: (2, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4),
 }

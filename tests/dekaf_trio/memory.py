@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import trio
 import trio.testing
@@ -30,10 +30,16 @@ T = TypeVar("T")
 
 #: Steps of tasks after which a test counts as hanging.
 STEPS = 50_000
-T0, T1 = TopicPartition("t", 0), TopicPartition("t", 1)
+T0, T1 = BOTH = [TopicPartition("t", 0), TopicPartition("t", 1)]
 
 
-class _Steps(trio.abc.Instrument):
+class Tasks(Protocol):
+    """Where a broker's tasks are started: a nursery, or what is like one."""
+
+    def start_soon(self, task: Callable[..., Awaitable[object]], /, *args: Any) -> None: ...
+
+
+class Steps(trio.abc.Instrument):
     """Ends a program that does not end by itself."""
 
     def __init__(self) -> None:
@@ -60,7 +66,7 @@ class _Link:
 class MemoryKafka(Network):
     """The network of a consumer, with a broker at its other end. See the module."""
 
-    def __init__(self, broker: Broker, tasks: trio.Nursery) -> None:
+    def __init__(self, broker: Broker, tasks: Tasks) -> None:
         self.broker = broker
         #: Addresses that do not answer at all.
         self.silent: set[Address] = set()
@@ -207,7 +213,7 @@ class MemoryKafka(Network):
 
 def run(main: Callable[[MemoryKafka], Awaitable[T]], broker: Broker | None = None) -> T:
     """See the module."""
-    steps = _Steps()
+    steps = Steps()
     results: list[T] = []
     errors: list[BaseException] = []
 

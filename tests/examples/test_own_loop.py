@@ -16,6 +16,7 @@ from dekaf_proto.errors import ErrorCode
 from dekaf_proto.messages import ApiKey
 from dekaf_proto.types import TopicPartition
 from tests.broker_server import BrokerServer
+from tests.examples.programs import finish
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Each is a driver by itself, and all tests here are for each of them.
@@ -38,7 +39,7 @@ def run_example(name: str, *arguments: str) -> tuple[int, str, str]:
     """Runs it to its end; gives its exit code, what it has printed, and what it has said of warnings and errors."""
     with start_example(name, *arguments) as process:
         try:
-            printed, said = process.communicate(timeout=60)
+            printed, said = finish(process)
         finally:
             process.kill()
         return process.returncode, printed, said
@@ -120,7 +121,7 @@ def test_members_share_and_take_over(name: str) -> None:
                     assert read_lines(second, 1)[0].startswith("PartitionsAssigned orders")
                     assert read_lines(first, 1)[0].startswith("PartitionsAssigned orders")
                     second.send_signal(signal.SIGINT)
-                    printed, said = second.communicate(timeout=30)
+                    printed, said = finish(second)
                     assert (second.returncode, said) == (0, "")
                     assert "orders-0 0" not in printed
                 finally:
@@ -130,7 +131,7 @@ def test_members_share_and_take_over(name: str) -> None:
             server.call(lambda broker, now: [broker.append("orders", n, [b"new"], now) for n in range(3)])
             assert sorted(map(record, read_lines(first, 3))) == [(f"orders-{n}", 300) for n in range(3)]
             first.send_signal(signal.SIGINT)
-            _, said = first.communicate(timeout=30)
+            _, said = finish(first)
             assert (first.returncode, said) == (0, "")
             committed = server.call(lambda broker, _: {tp: c.offset for tp, c in broker.committed("g").items()})
             # The last one was printed, but perhaps the loop had not come to ask for the next when it was interrupted.
@@ -149,7 +150,7 @@ def test_ctrl_c_ends_it_while_nobody_answers(name: str) -> None:
                 server.accept()[0].close()
                 with server.accept()[0]:  # which stays silent
                     process.send_signal(signal.SIGINT)
-                    printed, said = process.communicate(timeout=30)
+                    printed, said = finish(process)
                 assert (process.returncode, printed) == (0, "")
                 assert "Traceback" not in said
                 assert "Warning" not in said

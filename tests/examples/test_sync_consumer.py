@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 from dekaf_proto.broker import Broker
 from dekaf_proto.types import TopicPartition
 from tests.broker_server import BrokerServer
+from tests.examples.programs import EXAMPLES, finish, start
 
-ROOT = Path(__file__).resolve().parents[2]
-EXAMPLE = ROOT / "docs" / "examples" / "sync_consumer.py"
-
-
-def start(*arguments: str) -> subprocess.Popen[str]:
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    return subprocess.Popen(
-        [sys.executable, "-u", "-W", "error", str(EXAMPLE), *arguments],
-        env={**os.environ, "PYTHONPATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+EXAMPLE = EXAMPLES / "sync_consumer.py"
 
 
 def filled() -> BrokerServer:
@@ -42,8 +27,8 @@ def test_it_is_short() -> None:
 def test_to_the_end_and_over_what_can_t_be_read() -> None:
     server = filled()
     with server as bootstrap:
-        with start(bootstrap, "orders", "--group", "g", "--to-end") as process:
-            printed, said = process.communicate(timeout=60)
+        with start(EXAMPLE.name, bootstrap, "orders", "--group", "g", "--to-end") as process:
+            printed, said = finish(process)
         assert (process.returncode, said) == (0, "")
         *lines, counts = printed.splitlines()
         assert sorted(line.split()[0:2] for line in lines if line.startswith("orders")) == [
@@ -61,13 +46,13 @@ def test_to_the_end_and_over_what_can_t_be_read() -> None:
 
 
 def test_ctrl_c_ends_it() -> None:
-    with filled() as bootstrap, start(bootstrap, "orders") as process:
+    with filled() as bootstrap, start(EXAMPLE.name, bootstrap, "orders") as process:
         assert process.stdout is not None
         line = "begin"
         while not line.startswith("orders-1 1"):
             assert line
             line = process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        printed, said = process.communicate(timeout=60)
+        printed, said = finish(process)
         assert (process.returncode, said) == (0, "")
         assert "stopped" in printed

@@ -7,7 +7,7 @@ import signal
 from dekaf_proto.broker import Broker
 from dekaf_proto.types import TopicPartition
 from tests.broker_server import BrokerServer
-from tests.examples.programs import run, start
+from tests.examples.programs import finish, run, start
 
 
 def filled() -> BrokerServer:
@@ -49,7 +49,7 @@ def test_ctrl_c_commits_what_is_done_and_leaves() -> None:
                 printed.append(process.stdout.readline())
                 assert printed[-1]
             process.send_signal(signal.SIGINT)
-            rest, _ = process.communicate(timeout=60)
+            rest, _ = finish(process)
         printed += rest.splitlines()
         assert server.call(lambda broker, _: broker.group("billing").members) == ()
         done = records(printed)

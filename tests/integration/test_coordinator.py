@@ -14,7 +14,13 @@ from typing import TypeVar
 import pytest
 
 from dekaf_proto.errors import ErrorCode
-from dekaf_proto.messages import ApiVersionsRequest, FindCoordinatorRequest, JoinGroupResponse, SyncGroupResponse
+from dekaf_proto.messages import (
+    ApiVersionsRequest,
+    DescribeGroupsRequest,
+    FindCoordinatorRequest,
+    JoinGroupResponse,
+    SyncGroupResponse,
+)
 from dekaf_proto.wire import FrameReader, decode_response, encode_request, response_class
 from dekaf_proto.wire.schema import Request, Response
 from tests.broker.members import GroupPeer, Member, Members, broker
@@ -265,6 +271,25 @@ def who_does_not_come(group: Members) -> list[object]:
     return seen
 
 
+def described(group: Members) -> list[object]:
+    a, b = group.member(), group.member("one")
+    seen = [description(group)]
+    seen += [*stable(a, b), description(group), description(group, version=3)]
+    seen += [joined(a, a.join()), description(group), joined(b, b.join()), description(group)]
+    return seen
+
+
+def description(group: Members, version: int = 6) -> object:
+    (found,) = group.ask(DescribeGroupsRequest([group.group_id]), version).groups
+    found.error_message = None if found.error_message is None else found.error_message.replace(group.group_id, "g")
+    members = sorted(
+        (m.group_instance_id or "", m.client_id, m.client_host, m.member_metadata, m.member_assignment)
+        for m in found.members
+    )
+    error = ErrorCode(found.error_code).name
+    return error, found.error_message, found.group_state, found.protocol_type, found.protocol_data, members
+
+
 SCENARIOS: dict[str, Callable[[Members], list[object]]] = {
     "a pair": a_pair,
     "in each state": in_each_state,
@@ -278,6 +303,7 @@ SCENARIOS: dict[str, Callable[[Members], list[object]]] = {
     "statics in a rebalance": statics_in_a_rebalance,
     "other protocols of a static member": other_protocols_of_a_static_member,
     "who does not come": who_does_not_come,
+    "described": described,
 }
 
 

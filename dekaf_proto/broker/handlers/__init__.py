@@ -10,6 +10,7 @@ from typing import Final
 
 from dekaf_proto.broker.exchange import Handler
 from dekaf_proto.broker.handlers.api_versions import api_versions
+from dekaf_proto.broker.handlers.describe_groups import describe_groups
 from dekaf_proto.broker.handlers.fetch import fetch
 from dekaf_proto.broker.handlers.find_coordinator import find_coordinator
 from dekaf_proto.broker.handlers.heartbeat import heartbeat
@@ -34,6 +35,7 @@ HANDLERS: Final[dict[ApiKey, Handler]] = {
     ApiKey.HEARTBEAT: heartbeat,
     ApiKey.LEAVE_GROUP: leave_group,
     ApiKey.SYNC_GROUP: sync_group,
+    ApiKey.DESCRIBE_GROUPS: describe_groups,
     ApiKey.API_VERSIONS: api_versions,
     ApiKey.OFFSET_FOR_LEADER_EPOCH: offset_for_leader_epoch,
 }
