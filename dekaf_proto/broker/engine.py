@@ -285,6 +285,12 @@ class Broker(InProcess):
         self.cluster.expire_groups(now)  # those whose heartbeats have not come meanwhile
         self.transactions.handle_timeout(now)
 
+    def disconnect(self, node: int | None = None) -> None:
+        """Closes the connections to a node, or all; clients may connect again at once."""
+        for connection in list(self._connections.values()):
+            if node in (None, connection.node.number):
+                self._disconnect(connection)
+
     # ------------------------------------------------------------------------------------------------------- requests
 
     def _changed(self) -> None:

@@ -15,7 +15,7 @@ from dekaf_proto.broker.groups import CommittedOffset, GroupSnapshot, GroupState
 from dekaf_proto.broker.log import AnyRecord, PartitionLog
 from dekaf_proto.broker.transaction_coordinator import TransactionCoordinator
 from dekaf_proto.broker.transactions import TransactionSnapshot
-from dekaf_proto.records import BatchBuilder, Codec, ControlType, Header, build_marker
+from dekaf_proto.records import BatchBuilder, Codec, ControlType, Header, LegacyBatch, build_marker, read_batches
 from dekaf_proto.types import TopicPartition, Uuid
 
 
@@ -216,12 +216,41 @@ class InProcess:
         self._changed()
 
     def compact(
-        self, topic: str, partition: int, keep: Callable[[AnyRecord], bool], *, keep_empty: bool = False
+        self, topic: str, partition: int, keep: Callable[[AnyRecord], bool] | None = None, *, keep_empty: bool = False
     ) -> None:
-        """Removes the records for which `keep` is false; offsets stay as they are. With `keep_empty` a batch that
-        loses everything remains as an empty one, else it is gone."""
-        self._log(topic, partition).compact(keep, keep_empty=keep_empty)
+        """Removes the records for which `keep` is false, by default those that have no key, or whose key has a later
+        record; offsets stay as they are. With `keep_empty` a batch that loses everything remains as an empty one, else
+        it is gone."""
+        log = self._log(topic, partition)
+        if keep is None:
+            latest: dict[bytes | None, int] = {
+                record.key: record.offset for record in log.records() if record.key is not None
+            }
+            log.compact(lambda record: latest.get(record.key) == record.offset, keep_empty=keep_empty)
+        else:
+            log.compact(keep, keep_empty=keep_empty)
         self._changed()
+
+    def retain(self, now: float, *, ms: int | None = None, max_bytes: int | None = None) -> None:
+        """Retention, now: each partition loses its oldest batches whose records are all older than `ms`, and as many
+        more as it takes to have `max_bytes` at most. A batch that consumers can't read yet stays."""
+        for partition in self.cluster.partitions():
+            partition.log.retain(None if ms is None else self.unix_ms(now) - ms, max_bytes)
+        self._changed()
+
+    def records(self, topic: str, partition: int | None = None) -> list[AnyRecord]:
+        """The records of a partition, or of all, by partition and offset: also those that consumers can't read yet and
+        those of aborted transactions. CorruptRecordError if something there is not readable."""
+        partitions = self._topic(topic).partitions if partition is None else [self._partition(topic, partition)]
+        return [
+            record
+            for each in partitions
+            for stored in each.log.batches
+            for batch in read_batches(stored.data, topic=topic, partition=each.index)
+            if isinstance(batch, LegacyBatch) or not batch.is_control
+            for record in batch.records()
+            if record.offset >= each.log.start_offset
+        ]
 
     def roll(self, topic: str, partition: int) -> None:
         """Starts a new segment of the log: one fetch does not read beyond the end of the old one (B21)."""

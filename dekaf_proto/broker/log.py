@@ -185,6 +185,21 @@ class PartitionLog:
                 kept.append(batch._replace(data=_rewritten(opened, left)))
         self.batches = kept
 
+    def retain(self, before: int | None, max_bytes: int | None) -> None:
+        """Deletes the oldest batches: those whose latest record is from before `before` (ms since 1970), and while all
+        are more than `max_bytes`. None for no limit. A batch that is not below the high watermark stays."""
+        size = sum(len(batch.data) for batch in self.batches)
+        start = self.start_offset
+        for batch in self.batches:
+            latest = max((record.timestamp for record in batch.records()), default=_NO_TIMESTAMP)
+            too_old = before is not None and latest < before
+            too_much = max_bytes is not None and size > max_bytes
+            if not (too_old or too_much) or batch.last_offset >= self.high_watermark:
+                break
+            size -= len(batch.data)
+            start = batch.last_offset + 1
+        self.delete_before(start)
+
     def roll(self) -> None:
         """What is appended from now on lies in a new segment."""
         if self.end_offset not in self.segments:
@@ -294,6 +309,10 @@ class PartitionLog:
         first = bisect_right(self.batches, offset, key=lambda batch: batch.last_offset + 1)
         for index in range(first, len(self.batches)):
             yield self.batches[index]
+
+    def records(self) -> list[AnyRecord]:
+        """All records that are there."""
+        return [record for _, record in self._records()]
 
     def _records(self) -> Iterator[tuple[StoredBatch, AnyRecord]]:
         for batch in self._from(self.start_offset):
