@@ -75,6 +75,8 @@ class Topic:
     id: Uuid
     partitions: list[Partition] = field(default_factory=list)
     log_append_time: bool = False
+    #: What was set by CreateTopics, by Kafka's names (see `configs`).
+    configs: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_internal(self) -> bool:
@@ -151,10 +153,13 @@ class Cluster:
         if not 1 <= copies <= len(numbers):
             raise ValueError(f"{copies} replicas on {len(numbers)} nodes")
         for index in range(len(topic.partitions), len(topic.partitions) + count):
-            chosen = [numbers[(index + copy) % len(numbers)] for copy in range(copies)]
-            partition = Partition(topic, index, chosen, None)
-            partition.leader = self._first_alive(partition)
-            topic.partitions.append(partition)
+            self.add_partition(topic, [numbers[(index + copy) % len(numbers)] for copy in range(copies)])
+
+    def add_partition(self, topic: Topic, replicas: list[int]) -> None:
+        """Adds a partition with replicas on these nodes."""
+        partition = Partition(topic, len(topic.partitions), replicas, None)
+        partition.leader = self._first_alive(partition)
+        topic.partitions.append(partition)
 
     def partition(self, name: str, index: int) -> Partition | None:
         """A partition, None if there is none."""
@@ -194,7 +199,7 @@ class Cluster:
         """The group, made if there is none."""
         found = self.groups.get(name)
         if found is None:
-            found = Group(self.coordinator(name), self.group_options, self.random, self._answered)
+            found = Group(self.coordinator(name), self.group_options, self.random, self.changed)
             self.groups[name] = found
         return found
 
@@ -253,7 +258,8 @@ class Cluster:
             if group.node is not None and self.nodes[group.node].state is NodeState.RUNNING
         ]
 
-    def _answered(self) -> None:
+    def changed(self) -> None:
+        """Something has happened that a request may have waited for."""
         self.answered = True
 
 

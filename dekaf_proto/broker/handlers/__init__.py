@@ -10,15 +10,23 @@ from typing import Final
 
 from dekaf_proto.broker.exchange import Handler
 from dekaf_proto.broker.handlers.api_versions import api_versions
+from dekaf_proto.broker.handlers.create_partitions import create_partitions
+from dekaf_proto.broker.handlers.create_topics import create_topics
+from dekaf_proto.broker.handlers.delete_groups import delete_groups
+from dekaf_proto.broker.handlers.delete_topics import delete_topics
+from dekaf_proto.broker.handlers.describe_cluster import describe_cluster
+from dekaf_proto.broker.handlers.describe_configs import describe_configs
 from dekaf_proto.broker.handlers.describe_groups import describe_groups
 from dekaf_proto.broker.handlers.fetch import fetch
 from dekaf_proto.broker.handlers.find_coordinator import find_coordinator
 from dekaf_proto.broker.handlers.heartbeat import heartbeat
 from dekaf_proto.broker.handlers.join_group import join_group
 from dekaf_proto.broker.handlers.leave_group import leave_group
+from dekaf_proto.broker.handlers.list_groups import list_groups
 from dekaf_proto.broker.handlers.list_offsets import list_offsets
 from dekaf_proto.broker.handlers.metadata import metadata
 from dekaf_proto.broker.handlers.offset_commit import offset_commit
+from dekaf_proto.broker.handlers.offset_delete import offset_delete
 from dekaf_proto.broker.handlers.offset_fetch import offset_fetch
 from dekaf_proto.broker.handlers.offset_for_leader_epoch import offset_for_leader_epoch
 from dekaf_proto.broker.handlers.sync_group import sync_group
@@ -38,4 +46,13 @@ HANDLERS: Final[dict[ApiKey, Handler]] = {
     ApiKey.DESCRIBE_GROUPS: describe_groups,
     ApiKey.API_VERSIONS: api_versions,
     ApiKey.OFFSET_FOR_LEADER_EPOCH: offset_for_leader_epoch,
+    ApiKey.CREATE_PARTITIONS: create_partitions,
+    ApiKey.CREATE_TOPICS: create_topics,
+    ApiKey.DELETE_GROUPS: delete_groups,
+    ApiKey.DELETE_TOPICS: delete_topics,
+    ApiKey.DESCRIBE_CLUSTER: describe_cluster,
+    ApiKey.DESCRIBE_CONFIGS: describe_configs,
+    ApiKey.DESCRIBE_GROUPS: describe_groups,
+    ApiKey.LIST_GROUPS: list_groups,
+    ApiKey.OFFSET_DELETE: offset_delete,
 }
