@@ -1,7 +1,8 @@
 """The configurations of topics and nodes that DescribeConfigs tells, with Kafka's names, types and defaults.
 
-What a topic was created with is kept and told. Of all that, only `message.timestamp.type` changes what the broker does:
-retention and compaction happen when a program asks for them, and a log has no size that matters.
+What a topic was created with is kept and told. Of all that, `message.timestamp.type`, `max.message.bytes`,
+`message.timestamp.after.max.ms` and `cleanup.policy` change what may be produced. Retention and compaction happen when
+a program asks for them.
 """
 
 from __future__ import annotations

@@ -33,7 +33,8 @@ class Journal:
 class Account:
     """The books. `fed`, the offsets that there are, may grow from outside. The journals are read after it was found out
     what is committed, so what a commit covers must be in a journal by then. One thread may look at it while another
-    tells it something."""
+    tells it something.
+    """
 
     def __init__(self, fed: Mapping[int, Sequence[int]]) -> None:
         self.fed: Final = fed

@@ -36,7 +36,7 @@ from dekaf_proto.types import Uuid
 from dekaf_proto.wire import encode
 from tests.broker.members import GroupPeer, Members
 from tests.integration.kafka import KafkaCluster
-from tests.integration.test_coordinator import Wire
+from tests.integration.wire import Wire
 
 #: What is not compared. Of messages, whether there is one.
 RANDOM = {"topic_id", "cluster_id", "controller_id", "host", "port", "throttle_time_ms", "member_id"}
@@ -316,6 +316,7 @@ def configs(admin: Admin, version: int) -> None:
         request = DescribeConfigsRequest([DescribeConfigsResource(type, name, keys)], synonyms)
         return admin.ask(request, version)
 
+    admin.show(lambda found: found[""].error_code == 0, "")
     answer = describe(2, admin.name)
     describe(2, admin.name, ["retention.ms", "max.message.bytes", "what"])
     describe(2, "nowhere")

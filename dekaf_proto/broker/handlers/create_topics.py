@@ -85,6 +85,9 @@ def _create(exchange: Exchange, asked: CreatableTopic, validate_only: bool) -> C
     factor = None if asked.replication_factor == -1 else asked.replication_factor
     topic = cluster.create_topic(asked.name, 0 if asked.assignments else count, factor, None, append_time)
     topic.configs = configs
+    topic.compacted = "compact" in configs.get("cleanup.policy", "")
+    topic.max_message_bytes = int(configs.get("max.message.bytes", topic.max_message_bytes))
+    topic.timestamp_after_max_ms = int(configs.get("message.timestamp.after.max.ms", topic.timestamp_after_max_ms))
     for assignment in sorted(asked.assignments, key=lambda each: each.partition_index):
         cluster.add_partition(topic, list(assignment.broker_ids))
     if validate_only:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dekaf_proto.broker.cluster import valid_topic_name
+from dekaf_proto.broker.cluster import Topic, valid_topic_name
 from dekaf_proto.broker.configs import TOPIC, Config, Type
 from dekaf_proto.broker.exchange import Exchange
 from dekaf_proto.errors import ErrorCode
@@ -43,7 +43,7 @@ def _describe(exchange: Exchange, asked: DescribeConfigsResource, synonyms: bool
             valid = valid_topic_name(name)
             error = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION if valid else ErrorCode.INVALID_TOPIC_EXCEPTION
         else:
-            given = topic.configs
+            given = _given(topic)
     elif asked.resource_type == _NODE and name in (str(exchange.node), ""):
         known, given, level = _NODE_CONFIGS, _node(exchange), NODE_LEVEL
         if name == "":  # what is set for all nodes at run time: nothing is
@@ -61,6 +61,16 @@ def _describe(exchange: Exchange, asked: DescribeConfigsResource, synonyms: bool
         if not error and (wanted is None or key in wanted)
     ]
     return DescribeConfigsResult(error, message, asked.resource_type, name, configs)
+
+
+def _given(topic: Topic) -> dict[str, str]:
+    """What a topic was created with, by a request or in the process."""
+    found = {"max.message.bytes": str(topic.max_message_bytes)}
+    if topic.log_append_time:
+        found["message.timestamp.type"] = "LogAppendTime"
+    if topic.compacted:
+        found["cleanup.policy"] = "compact"
+    return {name: value for name, value in found.items() if value != TOPIC[name].default} | topic.configs
 
 
 def _entry(name: str, config: Config, value: str | None, level: int, synonyms: bool) -> DescribeConfigsResourceResult:
