@@ -5,7 +5,7 @@ from __future__ import annotations
 from dekaf_proto.broker.exchange import Exchange
 from dekaf_proto.broker.groups import GroupState
 from dekaf_proto.broker.membership import Group
-from dekaf_proto.errors import DecodeError, ErrorCode
+from dekaf_proto.errors import DecodeError, ErrorCode, UnsupportedVersionError
 from dekaf_proto.messages.consumer_protocol import ConsumerProtocolSubscription
 from dekaf_proto.messages.offset_delete import (
     OffsetDeleteRequest,
@@ -57,6 +57,6 @@ def _subscribed(group: Group) -> list[str] | None:
         version = min(int.from_bytes(data[:2], "big", signed=True), ConsumerProtocolSubscription.VERSIONS.max)
         try:
             topics += decode(ConsumerProtocolSubscription, version, data[2:]).topics
-        except (DecodeError, ValueError):
+        except (DecodeError, UnsupportedVersionError):
             return None
     return topics
