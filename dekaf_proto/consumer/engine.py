@@ -248,10 +248,11 @@ class Consumer(Generic[K, V]):
         self._want()
 
     def _remove(self, tps: list[TopicPartition]) -> None:
-        due = {tp: offset for tp, offset in self._commits.last_due().items() if tp in tps}
-        if due and self.config.group_id is not None and self.config.enable_auto_commit:
-            timeout = self.config.default_api_timeout_ms / 1000
-            self._client.runner.start("commit of what is given up", self._commits.commit(due), timeout)
+        if self.config.group_id is not None and self.config.enable_auto_commit:
+            commit = self._commits.give_up(tps)
+            if commit is not None:
+                timeout = self.config.default_api_timeout_ms / 1000
+                self._client.runner.start("commit of what is given up", commit, timeout)
         for tp in tps:
             self._partitions[tp].tenure.end("it was unassigned", self._client.now + self._client.unix_offset)
         self._drop(tps)
