@@ -94,7 +94,7 @@ def test_computing_for_longer_than_the_poll_interval_leaves_the_group_and_comes_
             consumer.subscribe("t", notes)
             (msg,) = await consumer.poll(max_records=1)
             await trio.sleep(0.5)
-            kafka.compute(30)
+            kafka.compute(40)
             assert kafka.members == 1
             await trio.sleep(3)
             assert kafka.members == 0
