@@ -331,6 +331,8 @@ class Classic:
             self._failures = 0
             self._client.warn.settled("group")
         if strangers:
+            if comes_back:  # it has other topics than before; this is how the coordinator sees that, and rebalances
+                self._last = ([], self.generation)
             return
         self._last = (assignment, self.generation)
         if self._leader.withheld or (comes_back and (joined.skip_assignment or joined.leader != joined.member_id)):
@@ -353,7 +355,7 @@ class Classic:
         self._due = None  # what comes up from here on is for another round
         sent = self.identity
         offered = requests.protocols(
-            self._assignors, self._joined_topics, self._host.owned(), self.generation, config.client_rack, self._last
+            self._assignors, self._joined_topics, self._host.owned(), self._last, config.client_rack or None
         )
         rebalance = config.max_poll_interval_ms / 1000
         timeout = max(config.request_timeout_ms / 1000, rebalance + _JOIN_GRACE)

@@ -24,16 +24,16 @@ def protocols(
     assignors: Mapping[str, Assignor],
     topics: Sequence[str],
     owned: Sequence[TopicPartition],
-    generation: int,
-    rack: str,
     last: tuple[Sequence[TopicPartition], int],
+    rack: str | None,
 ) -> list[JoinGroupRequestProtocol]:
     """What a member says for each strategy, the preferred one first. `last`: the last assignment and its generation."""
+    assignment, generation = last
     found = []
     for name, assignor in assignors.items():
         try:
-            user_data = assignor.user_data(tuple(topics), tuple(last[0]), last[1])
-            subscription = Subscription(tuple(topics), user_data, tuple(owned), generation, rack or None)
+            user_data = assignor.user_data(tuple(topics), tuple(assignment), generation)
+            subscription = Subscription(tuple(topics), user_data, tuple(owned), generation, rack)
             metadata = encode_subscription(subscription)
         except Exception as error:
             raise AssignorError(name, f"{type(error).__name__} from user_data: {error}") from error
