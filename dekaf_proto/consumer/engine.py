@@ -354,10 +354,10 @@ class Consumer(Generic[K, V]):
         self._advance(now)
 
     def _is_unsettled(self) -> bool:
-        """Whether the first assignment is still to come, or what it has given is not read yet."""
+        """Whether an assignment is still to come, the first or that of a rebalance, or has not been told yet."""
         if not self._subscription.is_subscribed or self._membership is None:
             return False
-        return not self._membership.rebalances or any(p.withheld for p in self._partitions.values())
+        return not self._membership.is_settled or any(p.withheld for p in self._partitions.values())
 
     # --------------------------------------------------------------------------------------------------- positions
 

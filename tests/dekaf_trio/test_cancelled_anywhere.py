@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -100,13 +100,6 @@ class Life:
         await consumer.close()
 
 
-class System:
-    """For a broker that outlives the run's own tasks."""
-
-    def start_soon(self, task: Callable[..., Awaitable[object]], /, *args: Any) -> None:
-        trio.lowlevel.spawn_system_task(task, *args)
-
-
 def run_cancelled(way: str, count: int, *, any_task: bool = False, silent: bool = False) -> Life:
     """One life, cancelled after `count` steps; `cancelled` is None if it had ended then. The broker may be `silent`
     from that moment on."""
@@ -135,7 +128,7 @@ def run_cancelled(way: str, count: int, *, any_task: bool = False, silent: bool 
             trio.lowlevel.remove_instrument(instrument)
 
     async def main() -> None:
-        network = MemoryKafka(broker, System())
+        network = MemoryKafka(broker)
         trio.lowlevel.spawn_system_task(network.keep_time)
         before = trio.lowlevel.current_statistics().tasks_living
         for tp in BOTH:
