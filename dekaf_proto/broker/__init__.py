@@ -7,15 +7,15 @@
 A driver carries out its effects (`Listen`, `Send`, `Disconnect`) and tells it what arrives, as with the client's
 engines. What a program or a test does to it directly (topics, records, leaders, faults) are methods.
 
-It speaks ApiVersions, Metadata, ListOffsets, Fetch, FindCoordinator, JoinGroup, SyncGroup, Heartbeat, LeaveGroup,
-OffsetCommit, OffsetFetch and OffsetForLeaderEpoch, and advertises nothing else. Groups are those of the classic
-protocol.
+It advertises what `handlers.HANDLERS` answers, and nothing else: reading, producing (plain, idempotent, and in
+transactions of both versions), and groups of the classic protocol.
 """
 
 from dekaf_proto.broker.engine import Broker, ReceivedRequest
 from dekaf_proto.broker.faults import Fault, Faults
 from dekaf_proto.broker.groups import CommittedOffset, GroupOptions, GroupSnapshot, GroupState, MemberSnapshot
 from dekaf_proto.broker.inprocess import NewRecord
+from dekaf_proto.broker.transactions import TransactionOptions, TransactionSnapshot, TransactionState
 
 __all__ = [
     "Broker",
@@ -28,4 +28,7 @@ __all__ = [
     "MemberSnapshot",
     "NewRecord",
     "ReceivedRequest",
+    "TransactionOptions",
+    "TransactionSnapshot",
+    "TransactionState",
 ]

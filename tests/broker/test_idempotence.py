@@ -49,7 +49,7 @@ def test_an_error_on_order() -> None:
     assert p.init() == ("CLUSTER_AUTHORIZATION_FAILED", -1)
 
 
-def test_the_last_five_batches_are_known_again() -> None:  # T2
+def test_the_last_five_batches_are_known_again() -> None:  # T2, T22
     p = known()
     sent = [p.batch(b"%d" % number, b"x") for number in range(7)]
     assert [p.send(data=data)[:2] for data in sent] == [("NONE", 2 * number) for number in range(7)]

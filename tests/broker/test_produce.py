@@ -98,7 +98,7 @@ def test_timestamps_ahead_of_the_clock() -> None:
     assert ask(peer, made(b"a", timestamp=limit + 1)).error_code == 0
 
 
-def test_timestamps_that_only_the_broker_sets() -> None:
+def test_timestamps_that_only_the_broker_sets() -> None:  # T21
     peer = cluster()
     peer.broker.create_topic("clock", log_append_time=True)
     stamped = altered(GOOD, 21, b"\0\x08")
@@ -164,14 +164,14 @@ def test_a_fetch_that_waits_gets_what_is_produced() -> None:
         (made(b"x", transactional=True), ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
     ],
 )
-def test_batches_that_are_refused(data: bytes | None, error: ErrorCode) -> None:  # T7
+def test_batches_that_are_refused(data: bytes | None, error: ErrorCode) -> None:  # T7, T21
     peer = cluster()
     answer = ask(peer, data)
     assert (answer.error_code, answer.base_offset, answer.log_append_time_ms) == (error, -1, -1)
     assert peer.broker.end_offset("t", 0) == 0
 
 
-def test_a_batch_cut_off_at_the_end_is_left_out() -> None:
+def test_a_batch_cut_off_at_the_end_is_left_out() -> None:  # T21
     peer = cluster()
     assert ask(peer, GOOD + GOOD[:-1]).error_code == 0
     assert ask(peer, GOOD + bytes(5)).error_code == 0
@@ -195,7 +195,7 @@ def test_partitions_that_are_not_there() -> None:  # T7
     assert only(peer.ask(request, 13)).error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
 
 
-def test_internal_topics() -> None:
+def test_internal_topics() -> None:  # T21
     peer = cluster()
     peer.broker.create_topic("__consumer_offsets")
     request = produce_request("__consumer_offsets", GOOD)
