@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, TypeVar as TypeVarWithDefault, Unpack
 
     from dekaf_proto.config import ConsumerOptions
+    from dekaf_proto.trace import Trace
 
     # What a deserializer makes of bytes, and bytes where there is none.
     T = TypeVarWithDefault("T", default=bytes)
@@ -76,6 +77,9 @@ class Consumer(Client, Generic[K, V]):
     thread. A `timeout` is in seconds; without one, `default_api_timeout_ms` bounds a call, and nothing bounds the
     waiting for records. Ctrl+C ends every wait. Every call raises ClosedError once the consumer is closed, WakeupError
     if it may wait and `wakeup` was called, and what its own description says.
+
+    `trace` names a file in which to record what the consumer does, for a replay (docs/embedding.md); a
+    `dekaf_proto.trace.Trace` says more.
     """
 
     @overload
@@ -83,13 +87,26 @@ class Consumer(Client, Generic[K, V]):
         self: Consumer[T | None, U | None],
         *topics: str,
         config: None = None,
+        trace: Trace | str | os.PathLike[str] | None = None,
         key_deserializer: Callable[[bytes], T] | None = None,
         value_deserializer: Callable[[bytes], U] | None = None,
         **options: Unpack[ConsumerOptions],
     ) -> None: ...
     @overload
-    def __init__(self, *topics: str, config: ConsumerConfig[K, V], **options: Unpack[ConsumerOptions]) -> None: ...
-    def __init__(self, *topics: str, config: ConsumerConfig[Any, Any] | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        *topics: str,
+        config: ConsumerConfig[K, V],
+        trace: Trace | str | os.PathLike[str] | None = None,
+        **options: Unpack[ConsumerOptions],
+    ) -> None: ...
+    def __init__(
+        self,
+        *topics: str,
+        config: ConsumerConfig[Any, Any] | None = None,
+        trace: Trace | str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> None:
         if config is None:
             config = ConsumerConfig(**options)
         elif not isinstance(config, ConsumerConfig):
@@ -100,9 +117,15 @@ class Consumer(Client, Generic[K, V]):
         if topics and config.group_id is None:
             raise ConfigurationError("group_id", "must be given with topics; without a group, use assign")
         servers = ",".join(map(str, config.bootstrap_servers))
-        self._engine: Final[engine.Consumer[K, V]] = engine.Consumer(
-            config, seed=int.from_bytes(os.urandom(8), "big"), unix_offset=time.time() - time.monotonic()
-        )
+        seed, unix_offset = int.from_bytes(os.urandom(8), "big"), time.time() - time.monotonic()
+        made: engine.Consumer[K, V]
+        if trace is None:
+            made = engine.Consumer(config, seed=seed, unix_offset=unix_offset)
+        else:
+            from dekaf_sync._trace import traced
+
+            made = traced(config, trace, seed, unix_offset)
+        self._engine: Final = made
         name = f"Consumer({servers!r}, group_id={config.group_id!r})"
         self._listening: Final = Listening(self._engine)
         super().__init__(self._engine, name, config.close_timeout_ms / 1000, self._listening.abandon)

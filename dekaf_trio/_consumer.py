@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, TypeVar as TypeVarWithDefault, Unpack
 
     from dekaf_proto.config import ConsumerOptions
+    from dekaf_proto.trace import Trace
 
     # What a deserializer makes of bytes, and bytes where there is none.
     T = TypeVarWithDefault("T", default=bytes)
@@ -69,6 +70,9 @@ class Consumer(Generic[K, V]):
     What is awaited takes no timeout: `trio.move_on_after` and `trio.fail_after` do that, and `default_api_timeout_ms`
     bounds all but the wait for records. Leaving the block closes, also when it is cancelled, within `close_timeout_ms`;
     an error leaves it as it is, not in a group. `network` is for programs that make their streams themselves.
+
+    `trace` names a file in which to record what the consumer does, for a replay (docs/embedding.md); a
+    `dekaf_proto.trace.Trace` says more.
     """
 
     @overload
@@ -77,6 +81,7 @@ class Consumer(Generic[K, V]):
         *topics: str,
         config: None = None,
         network: Network | None = None,
+        trace: Trace | str | os.PathLike[str] | None = None,
         key_deserializer: Callable[[bytes], T] | None = None,
         value_deserializer: Callable[[bytes], U] | None = None,
         **options: Unpack[ConsumerOptions],
@@ -87,6 +92,7 @@ class Consumer(Generic[K, V]):
         *topics: str,
         config: ConsumerConfig[K, V],
         network: Network | None = None,
+        trace: Trace | str | os.PathLike[str] | None = None,
         **options: Unpack[ConsumerOptions],
     ) -> None: ...
     def __init__(
@@ -94,6 +100,7 @@ class Consumer(Generic[K, V]):
         *topics: str,
         config: ConsumerConfig[Any, Any] | None = None,
         network: Network | None = None,
+        trace: Trace | str | os.PathLike[str] | None = None,
         **options: Any,
     ) -> None:
         if config is None:
@@ -107,7 +114,15 @@ class Consumer(Generic[K, V]):
             raise ConfigurationError("group_id", "must be given with topics; without a group, use assign")
         servers = ",".join(map(str, config.bootstrap_servers))
         self._name: Final = f"Consumer({servers!r}, group_id={config.group_id!r})"
-        self._engine: Final[engine.Consumer[K, V]] = engine.Consumer(config, seed=int.from_bytes(os.urandom(8), "big"))
+        seed = int.from_bytes(os.urandom(8), "big")
+        made: engine.Consumer[K, V]
+        if trace is None:
+            made = engine.Consumer(config, seed=seed)
+        else:
+            from dekaf_trio._trace import traced
+
+            made = traced(config, trace, seed)
+        self._engine: Final = made
         self._pump: Final = Pump(self._engine, network or Network(), self._name)
         self._call: Final = self._pump.call
         self._operate: Final = self._pump.operate

@@ -53,6 +53,8 @@ class _Reading:
     count: int
     #: How many records had been handed out before.
     before: int
+    #: How many had been after it, if there was another one since.
+    after: int | None = None
     raised: str = ""
     #: A deserializer has failed.
     failed: bool = False
@@ -71,7 +73,8 @@ class _Reading:
     def line(self) -> dict[str, Any]:
         line: dict[str, Any] = {"run": self.run.number}
         line["goes on" if self.opened else self.kind] = self.count
-        if got := self.run.handed_out - self.before:
+        after = self.run.handed_out if self.after is None else self.after
+        if got := after - self.before:
             line["got"] = got
         if self.active:
             line["inside"] = self.opened = self.noted = True
@@ -111,6 +114,8 @@ class Readings:
         if last is not None and last.run is run and last.kind == kind and kind != "take" and last.is_open:
             last.count += count
             return last
+        if last is not None:
+            last.after = last.run.handed_out
         last = _Reading(run, kind, count, run.handed_out)
         if not self.closed:
             self._readings.append(last)
