@@ -140,7 +140,8 @@ class Readings:
 
         def call(data: bytes) -> Any:
             reading = self._active
-            assert reading is not None  # nothing else calls a deserializer
+            if reading is None or not reading.active:  # the recording has ended
+                return function(data)
             reading.inside = True
             self.lock.release()
             try:

@@ -16,6 +16,7 @@ import json
 import logging
 from base64 import b64encode
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Protocol
 from zlib import compress
@@ -128,6 +129,7 @@ class Recorder:
                 line["out"] = out
             if engine.closed:
                 self._begin()
+            if engine.closed and not self.ended:
                 self.end("closed")
 
     def _after(self, engine: Consumer[Any, Any], out: list[Any]) -> None:
@@ -217,29 +219,30 @@ class Recorder:
         self._left -= len(text)
         if self._left < 0:
             self.end("it has become too large")
-            return
-        self._try(self._sink.write, text)
+        else:
+            self._put(text)
 
     def end(self, why: str) -> None:
         """Writes the last line."""
-        if self.ended:
-            return
         if why != "closed":
             log.warning("the recording ends: %s", why)
-        self._try(self._sink.write, json.dumps({"end": why}, separators=(",", ":")) + "\n")
+        self._put(json.dumps({"end": why}, separators=(",", ":")) + "\n")
+        if not self.ended:
+            self._finish()
+
+    def _put(self, text: str) -> None:
+        try:
+            self._sink.write(text)
+        except (OSError, ValueError) as error:
+            log.warning("the recording ends: %s", error)
+            self._finish()
+
+    def _finish(self) -> None:
         self.ended = True
         self._readings.close()
         self._pending.clear()
-        self._try(self._sink.close)
-
-    def _try(self, function: Callable[..., object], *args: object) -> None:
-        try:
-            function(*args)
-        except (OSError, ValueError) as error:
-            if not self.ended:
-                log.warning("the recording ends: %s", error)
-            self.ended = True
-            self._readings.close()
+        with suppress(OSError, ValueError):
+            self._sink.close()
 
 
 def _described(chunk: Chunk) -> list[Any]:

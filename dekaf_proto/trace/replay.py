@@ -18,9 +18,8 @@ from dekaf_proto.consumer.engine import Consumer
 from dekaf_proto.events import Effect
 from dekaf_proto.operation import Operation
 from dekaf_proto.trace.consumer import FORMAT, TracedConsumer
-from dekaf_proto.trace.payloads import frames_of
 from dekaf_proto.trace.readings import TracedRecords
-from dekaf_proto.wire import decode_request
+from dekaf_proto.trace.text import brief, differences, shown
 
 #: A program may read on in runs that are not the last one; not in older ones than this.
 _RUNS_KEPT: Final = 64
@@ -38,6 +37,10 @@ class Step(NamedTuple):
     output: Any
     effects: list[Effect]
 
+    def __str__(self) -> str:
+        read = [f"{'':15}{record!r}" for record in self.output] if "run" in self.line else []
+        return "\n".join([shown(self.line), *read])
+
 
 class DifferenceError(Exception):
     """Something else came of a line than what was recorded. `number` is the line's, from 1."""
@@ -46,10 +49,10 @@ class DifferenceError(Exception):
         self.number = number
         self.recorded = recorded
         self.replayed = replayed
-        text = [f"line {number}, {_shown_line(recorded)}: this is another"]
+        text = [f"line {number}, {brief(recorded)}: this is another"]
         if version != __version__:
             text[0] += f" (recorded by dekaf {version}, this is {__version__})"
-        super().__init__("\n".join([*text, *_differences(recorded, replayed or {})]))
+        super().__init__("\n".join([*text, *differences(recorded, replayed or {})]))
 
 
 class Replay:
@@ -88,6 +91,8 @@ class Replay:
         self._reading: tuple[TracedRecords, int] | None = None
         self._inside: int | None = None
         self._fails: int | None = None
+        #: The recording ends in there.
+        self._cut = False
         self.consumer: Final[TracedConsumer[Any, Any]] = TracedConsumer(
             ConsumerConfig(**{**given, **options}),
             sink=self,
@@ -145,6 +150,8 @@ class Replay:
             output = None
         else:
             output = self._reads(number, line)
+        if self._cut:
+            return
         self._note(line, output)
         if "due" in line:
             self.consumer.next_deadline()
@@ -211,14 +218,14 @@ class Replay:
 
     def _deserialize(self, data: bytes) -> bytes:
         """Where the program's deserializer was called: fails if that did, and goes on where it was interrupted."""
-        if self._reading is not None:
-            run, before = self._reading
-            handed_out = run.handed_out - before
-            while self._inside == handed_out:
-                self._nest()
-                self._reading = run, before
-            if self._fails == handed_out:
-                raise ValueError("a deserializer has failed here")
+        assert self._reading is not None  # nothing else decodes records
+        run, before = self._reading
+        handed_out = run.handed_out - before
+        while self._inside == handed_out:
+            self._nest()
+            self._reading = run, before
+        if self._fails == handed_out:
+            raise ValueError("a deserializer has failed here")
         return data
 
     def _nest(self) -> None:
@@ -230,6 +237,7 @@ class Replay:
                 self._expect(line)
                 return
             self._step(line)
+        self._cut = True
 
     def _difference(self, number: int, recorded: dict[str, Any], replayed: dict[str, Any] | None) -> DifferenceError:
         difference = DifferenceError(number, recorded, replayed, self.header["version"])
@@ -251,35 +259,6 @@ def _option(value: Any) -> Any:
 
 
 def _outcome(line: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in line.items() if key != "with"}
-
-
-def _shown_line(line: dict[str, Any]) -> str:
-    if "do" in line:
-        return f"{line['do']} at {line['t']}" if "t" in line else line["do"]
-    return ", ".join(f"{key} {value}" for key, value in line.items() if key != "out")
-
-
-def _differences(recorded: dict[str, Any], replayed: dict[str, Any]) -> Iterator[str]:
-    """The first thing that is another in two lines."""
-    ours, theirs = (line.get("out", []) for line in (replayed, recorded))
-    for index in range(max(len(ours), len(theirs))):
-        was, is_now = (out[index] if index < len(out) else None for out in (theirs, ours))
-        if was != is_now:
-            yield f"    recorded: {_shown(was)}"
-            yield f"    replayed: {_shown(is_now)}"
-            return
-    for key in {**recorded, **replayed}:
-        if key != "with" and recorded.get(key) != replayed.get(key):
-            yield f"    recorded: {key} {recorded.get(key)}"
-            yield f"    replayed: {key} {replayed.get(key)}"
-            return
-
-
-def _shown(entry: Any) -> str:
-    if entry is None:
-        return "nothing"
-    if entry[0] != "Send":
-        return " ".join(map(str, entry))
-    requests = [decode_request(frame[4:]) for frame in frames_of(b64decode(entry[3]))]
-    return f"Send {entry[1]} " + ", ".join(f"{header.correlation_id}: {request!r}" for header, request in requests)
+    """What has to be the same. The text of what a call raises may quote an argument that is only like the real one."""
+    out = [entry[:2] if entry[0] == "raised" else entry for entry in line.get("out", ())]
+    return {**line, "with": None, "out": out}

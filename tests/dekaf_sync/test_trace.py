@@ -64,7 +64,7 @@ def test_reading_in_one_thread_while_the_engine_works_in_another(kafka: Kafka, t
             consumer.metrics()
         return int(value)
 
-    consumer: Consumer[Any, int | None] = kafka.consumer(
+    consumer: Consumer[Any, Any] = kafka.consumer(
         group_id="g", value_deserializer=deserialize, auto_commit_interval_ms=1, fetch_max_bytes=500, trace=path
     )
     with consumer:

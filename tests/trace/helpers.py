@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from dekaf_proto.config import ConsumerConfig
-from dekaf_proto.consumer import Consumer
+from dekaf_proto.consumer import Consumer, FetchedRecords
 from dekaf_proto.trace import Replay, Step, TracedConsumer
 from tests.consumer.helpers import UNIX_OFFSET, Setup
 from tests.group.helpers import Group
@@ -35,14 +36,21 @@ class Lines:
 class Traced(Setup):
     """`trace`: the arguments of TracedConsumer."""
 
-    def __init__(self, *args: Any, trace: dict[str, Any] | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        trace: dict[str, Any] | None = None,
+        sink: Callable[[], Lines] = Lines,
+        **options: Any,
+    ) -> None:
         self.trace = trace or {}
+        self.sink = sink
         self.sinks: list[Lines] = []
         super().__init__(*args, **options)
 
     def add_consumer(self, *, seed: int = 0, **options: Any) -> Consumer[Any, Any]:
         options = {"bootstrap_servers": self.network.bootstrap_servers(), "auto_offset_reset": "earliest", **options}
-        self.sinks.append(Lines())
+        self.sinks.append(self.sink())
         traced: TracedConsumer[Any, Any] = TracedConsumer(
             ConsumerConfig(**options), sink=self.sinks[-1], seed=seed, unix_offset=UNIX_OFFSET, **self.trace
         )
@@ -51,6 +59,17 @@ class Traced(Setup):
     @property
     def recording(self) -> Lines:
         return self.sinks[0]
+
+    def poll_run(self) -> FetchedRecords[Any, Any]:
+        """The next run."""
+        self.result(self.consumer.wait(self.now))
+        output = self.poll()
+        assert isinstance(output, FetchedRecords)
+        return output
+
+    def values_read(self) -> int:
+        """How many records there are at the moment."""
+        return len(list(self.poll_run()))
 
     def replay(self, **options: Any) -> list[Step]:
         """The replay of the first consumer; whatever was recorded and written."""
