@@ -65,9 +65,9 @@ def test_what_the_sequences_tell() -> None:
           "generation 2, follower", "PartitionsAssigned: orders-1")  # fmt: skip
     # A commit waits for the end of the join (G25), and one from a listener goes out at once.
     order(sequences.commit_in_rebalance(), "JoinGroup as dekaf-7bd5d47...", "commit(0 at 1)",
-          "generation 2, leader of 2", "OffsetCommit, generation 2: 0 at 1", "PartitionsRevoked: orders-1", "commit(0 at 2, 1 at 2)",
-          "OffsetCommit, generation 2: 0 at 2, 1 at 2", "commit: done", "event_done()", "PartitionsAssigned: orders-1",
-    )  # fmt: skip
+          "generation 2, leader of 2", "OffsetCommit, generation 2: 0 at 1", "PartitionsRevoked: orders-1",
+          "commit(0 at 2, 1 at 2)", "OffsetCommit, generation 2: 0 at 2, 1 at 2", "commit: done", "event_done()",
+          "PartitionsAssigned: orders-1")  # fmt: skip
     order(sequences.seek_by_time(), "3 records", "seek_to_timestamp(1700001001000)", "ListOffsets at 1700001001000",
           "offset 1", "seek_to_timestamp: done", "Fetch from 1", "2 records")  # fmt: skip
 

@@ -79,7 +79,8 @@ MACHINES = {
 
 def draw(machine: Machine) -> str:
     """The picture of a machine. ValueError if a state has no place, or if something usual is not in the table."""
-    states = list(type(next(iter(machine.places))))
+    first: Enum = next(iter(machine.places))
+    states = list(type(first))
     if set(states) != set(machine.places):
         raise ValueError(f"{machine.title}: each of {', '.join(state.name for state in states)} needs a place")
     if unknown := [
