@@ -90,7 +90,11 @@ class Readings:
 
     def __init__(self, lock: Lock) -> None:
         self.lock: Final = lock
+        #: Whether there is nobody to exclude.
+        self.alone: Final = isinstance(lock, NoLock)
         self.closed = False
+        #: The `next`s in a row of which another one may be the next.
+        self.in_a_row: _Reading | None = None
         self._readings: list[_Reading] = []
         self._active: _Reading | None = None
 
@@ -100,6 +104,7 @@ class Readings:
     def lines(self) -> list[dict[str, Any]]:
         """What has been read since the last time, as lines."""
         readings = self._readings
+        self.in_a_row = None
         self._readings = [reading for reading in readings if reading.active]
         return [reading.line() for reading in readings if not (reading.active and reading.noted)]
 
@@ -117,6 +122,7 @@ class Readings:
         if last is not None:
             last.after = last.run.handed_out
         last = _Reading(run, kind, count, run.handed_out)
+        self.in_a_row = None
         if not self.closed:
             self._readings.append(last)
         return last
@@ -126,7 +132,7 @@ class Readings:
         reading.active = True
         self._active = reading
         try:
-            return function()
+            result = function()
         except StopIteration:
             raise
         except BaseException as error:
@@ -134,6 +140,9 @@ class Readings:
             raise
         finally:
             reading.active = False
+        if reading.kind == "next" and reading.is_open:
+            self.in_a_row = reading
+        return result
 
     def without_lock(self, function: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
         """A deserializer that lets the engine work meanwhile."""
@@ -196,8 +205,26 @@ class TracedRecords:
 
     def __next__(self) -> Any:
         readings = self._readings
+        if readings.alone:
+            return self._next(readings)
         with readings.lock:
+            return self._next(readings)
+
+    def _next(self, readings: Readings) -> Any:
+        reading = readings.in_a_row
+        if reading is None or reading.run is not self:
             return readings.read(readings.note(self, "next"), self._run.__next__)
+        reading.count += 1  # this is called for nearly every record
+        try:
+            reading.active = True
+            return self._run.__next__()
+        except BaseException as error:
+            readings.in_a_row = None
+            if not isinstance(error, StopIteration):
+                reading.raised = type(error).__name__
+            raise
+        finally:
+            reading.active = False
 
     def take(self, limit: int) -> Any:
         """The next records, at most `limit`."""
