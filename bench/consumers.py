@@ -125,6 +125,14 @@ class Meter:
         if records > self.count / 2:
             raise SystemExit(f"the first batch holds {records} of {self.count} records: use more of them")
 
+    def saw(self, records: int) -> bool:
+        """Counts a batch, which may be empty; True when that was the last one."""
+        if self.seen:
+            self.seen += records
+        elif records:
+            self.saw_first(records)
+        return self.seen >= self.count
+
     def result(self) -> dict[str, float]:
         seconds = time.perf_counter() - self.first
         cpu = time.process_time() - self.cpu
@@ -142,18 +150,12 @@ def throughput(contestant: str, bootstrap: str, topic: str, partitions: int, cou
         return dekaf_throughput(contestant, bootstrap, topic, partitions, count)
     if contestant in ("aiokafka for", "aiokafka getmany"):
         return aiokafka_throughput(contestant, bootstrap, topic, partitions, count)
-    if contestant == "dekaf_trio for":
-        return trio_throughput(bootstrap, topic, partitions, count)
+    if contestant in ("dekaf_trio for", "dekaf_trio poll", "dekaf_trio batches"):
+        return trio_throughput(contestant, bootstrap, topic, partitions, count)
     meter = Meter(count)
     with contextlib.closing(SYNC[contestant](bootstrap, topic, partitions)) as reader:  # type: ignore[type-var]
         for records in reader:
-            if not meter.seen:
-                if not records:
-                    continue
-                meter.saw_first(records)
-            else:
-                meter.seen += records
-            if meter.seen >= count:
+            if meter.saw(records):
                 return meter.result()
     raise AssertionError("the topic is too short")
 
@@ -179,7 +181,7 @@ def dekaf_throughput(contestant: str, bootstrap: str, topic: str, partitions: in
     raise AssertionError("the topic is too short")
 
 
-def trio_throughput(bootstrap: str, topic: str, partitions: int, count: int) -> dict[str, float]:
+def trio_throughput(contestant: str, bootstrap: str, topic: str, partitions: int, count: int) -> dict[str, float]:
     import trio
 
     from dekaf_trio import Consumer, TopicPartition
@@ -188,6 +190,13 @@ def trio_throughput(bootstrap: str, topic: str, partitions: int, count: int) -> 
         meter = Meter(count)
         async with Consumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest") as consumer:
             consumer.assign([TopicPartition(topic, p) for p in range(partitions)])
+            if contestant == "dekaf_trio batches":
+                async for batch in consumer.batches():
+                    if meter.saw(len(batch)):
+                        return meter.result()
+            while contestant == "dekaf_trio poll":
+                if meter.saw(len(await consumer.poll())):
+                    return meter.result()
             seen = 0
             async for _ in consumer:
                 seen += 1  # there is no enumerate for an `async for`
@@ -222,12 +231,7 @@ def aiokafka_throughput(contestant: str, bootstrap: str, topic: str, partitions:
                         meter.seen = seen
                         return meter.result()
             while True:
-                records = sum(map(len, (await consumer.getmany(timeout_ms=1000)).values()))
-                if not meter.seen and records:
-                    meter.saw_first(records)
-                else:
-                    meter.seen += records
-                if meter.seen >= count:
+                if meter.saw(sum(map(len, (await consumer.getmany(timeout_ms=1000)).values()))):
                     return meter.result()
         finally:
             await consumer.stop()

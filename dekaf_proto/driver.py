@@ -1,4 +1,4 @@
-"""What the drivers of consumers have in common: how a call waits, how a rebalance is answered, callbacks, the engine.
+"""What the drivers of consumers have in common: options, how a call waits and a rebalance is answered, callbacks.
 
 A call that takes time is a *script*: a generator that calls the engine, and yields what it waits for:
 
@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from dekaf_proto.errors import ClosedError
+from dekaf_proto.config import ConsumerConfig
+from dekaf_proto.errors import ClosedError, ConfigurationError
 from dekaf_proto.events import Address, Effect, EndOfPartition, Failed, Rebalance
 from dekaf_proto.operation import Operation
 from dekaf_proto.wire.schema import Buffer
@@ -46,6 +47,34 @@ class Engine(Protocol):
     @property
     def closed(self) -> bool: ...
     def close(self, now: float, timeout: float | None = None) -> Operation[None]: ...
+
+
+# -------------------------------------------------------------------------------------------------------- the options
+
+
+def config_of(
+    config: ConsumerConfig[Any, Any] | None, options: Mapping[str, Any], topics: Sequence[str]
+) -> tuple[ConsumerConfig[Any, Any], str]:
+    """The options of a consumer of `topics`, given one by one or with `config`; and what to call it in texts."""
+    if config is None:
+        config = ConsumerConfig(**options)
+    elif not isinstance(config, ConsumerConfig):
+        raise TypeError(f"config must be a ConsumerConfig, not {type(config).__name__}")
+    elif options:
+        config = config.replace(**options)
+    if topics and config.group_id is None:
+        raise ConfigurationError("group_id", "must be given with topics; without a group, use assign")
+    servers = ",".join(map(str, config.bootstrap_servers))
+    return config, f"Consumer({servers!r}, group_id={config.group_id!r})"
+
+
+def count_of(max_records: int | None, default: int) -> int:
+    """How many records a batch may have. ValueError for what can't be."""
+    if max_records is None:
+        return default
+    if max_records < 1:
+        raise ValueError(f"max_records can't be {max_records!r}")
+    return max_records
 
 
 # -------------------------------------------------------------------------------------------------- what to wait for

@@ -1,6 +1,11 @@
-"""The driver of `dekaf_proto` for threads and blocking calls: `Consumer`, and the values that it takes and gives."""
+"""The driver of `dekaf_proto` for threads and blocking calls: `Consumer`, and the values that it takes and gives.
+
+`EmbeddedBroker` is a broker for tests and demos, which loads when it is named.
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from dekaf_proto.config import ConsumerConfig, HostPort, OffsetReset
 from dekaf_proto.consumer.batch import Batch
@@ -20,11 +25,15 @@ from dekaf_sync import errors
 from dekaf_sync._consumer import Consumer
 from dekaf_sync._listening import RebalanceListener
 
+if TYPE_CHECKING:
+    from dekaf_sync._broker import EmbeddedBroker
+
 __all__ = [
     "Batch",
     "Consumer",
     "ConsumerConfig",
     "ConsumerMetrics",
+    "EmbeddedBroker",
     "GroupMetadata",
     "HostPort",
     "IsolationLevel",
@@ -39,3 +48,15 @@ __all__ = [
     "TopicPartitionOffset",
     "errors",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "EmbeddedBroker":
+        from dekaf_sync import _broker
+
+        return globals().setdefault(name, _broker.EmbeddedBroker)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

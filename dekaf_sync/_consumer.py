@@ -1,13 +1,6 @@
 """`Consumer`: what a program with threads and blocking calls uses.
 
-What happens in the program's thread is the reading of records: the *run* in hand, which the engine gave out, is decoded
-record by record as the program asks, with no code of this module in between. Rules:
-
-- The run in hand belongs to the consumer, not to a generator: after a `break`, a new `for` goes on with it.
-- The group's events come between two runs (see `_listening`).
-- What the program must be told and what it was given is noted in the I/O thread, so that Ctrl+C loses neither.
-
-Everything about Kafka is in the engine, and what every client does in `_client`.
+Everything about Kafka is in the engine, how records are read in `_reading`, and what every client does in `_client`.
 """
 
 from __future__ import annotations
@@ -18,26 +11,24 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from dekaf_proto import consumer as engine, driver
 from dekaf_proto.config import ConsumerConfig
-from dekaf_proto.consumer.arguments import CommitTarget, Partitions, SeekTarget, Time, records_of
+from dekaf_proto.consumer.arguments import CommitTarget, OnDone, Partitions, SeekTarget, Some, Time, records_of
 from dekaf_proto.consumer.batch import Batch
-from dekaf_proto.consumer.generic import FetchedRecords
-from dekaf_proto.consumer.handout import Bound
 from dekaf_proto.consumer.listener import check_listener
 from dekaf_proto.consumer.metrics import ConsumerMetrics
 from dekaf_proto.consumer.subscription import Topics, topics_of
-from dekaf_proto.driver import Signal, answering, reading
-from dekaf_proto.errors import ClosedError, ConfigurationError, KafkaError, LocalProtocolError
-from dekaf_proto.events import EndOfPartition, Failed
+from dekaf_proto.driver import Signal, answering, config_of, count_of
+from dekaf_proto.errors import KafkaError, LocalProtocolError
 from dekaf_proto.group.classic import GroupMetadata
 from dekaf_proto.records import Record
 from dekaf_proto.types import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
-from dekaf_sync._client import Client, Hold, script_of, seconds_of, settled
-from dekaf_sync._listening import Listening, RebalanceListener
+from dekaf_sync._client import Hold, script_of, seconds_of, settled
+from dekaf_sync._listening import RebalanceListener
 from dekaf_sync._pump import Script, Steps
+from dekaf_sync._reading import Reading
 
 if TYPE_CHECKING:
     from typing_extensions import Self, TypeVar as TypeVarWithDefault, Unpack
@@ -55,13 +46,8 @@ K = TypeVar("K", covariant=True)
 V = TypeVar("V", covariant=True)
 R = TypeVar("R")
 
-#: Called with the offsets that were to be committed, and with what went wrong or None.
-OnDone = Callable[[Mapping[TopicPartition, OffsetAndMetadata], "Exception | None"], object]
-#: One partition, several, or None for all that are assigned.
-Some = TopicPartition | Iterable[TopicPartition] | None
 
-
-class Consumer(Client, Generic[K, V]):
+class Consumer(Reading[K, V]):
     """Reads records of Kafka's topics; `K` and `V` are the types of their keys and values.
 
     With `topics` it joins the group `group_id` and reads what that gives to it; without, it reads what is assigned or
@@ -107,38 +93,22 @@ class Consumer(Client, Generic[K, V]):
         trace: Trace | str | os.PathLike[str] | None = None,
         **options: Any,
     ) -> None:
-        if config is None:
-            config = ConsumerConfig(**options)
-        elif not isinstance(config, ConsumerConfig):
-            raise TypeError(f"config must be a ConsumerConfig, not {type(config).__name__}")
-        elif options:
-            config = config.replace(**options)
+        config, name = config_of(config, options, topics)
         self.config: Final[ConsumerConfig[K, V]] = config
-        if topics and config.group_id is None:
-            raise ConfigurationError("group_id", "must be given with topics; without a group, use assign")
-        servers = ",".join(map(str, config.bootstrap_servers))
         seed, unix_offset = int.from_bytes(os.urandom(8), "big"), time.time() - time.monotonic()
-        made: engine.Consumer[K, V]
+        ours: engine.Consumer[K, V]
         if trace is None:
-            made = engine.Consumer(config, seed=seed, unix_offset=unix_offset)
+            ours = engine.Consumer(config, seed=seed, unix_offset=unix_offset)
         else:
             from dekaf_sync._trace import traced
 
-            made = traced(config, trace, seed, unix_offset)
-        self._engine: Final = made
-        name = f"Consumer({servers!r}, group_id={config.group_id!r})"
-        self._listening: Final = Listening(self._engine)
-        super().__init__(self._engine, name, config.close_timeout_ms / 1000, self._listening.abandon)
+            ours = traced(config, trace, seed, unix_offset)
+        super().__init__(ours, name, config.close_timeout_ms / 1000)
         #: What to subscribe to with the first call; the listener of what is subscribed to. Set in the I/O thread.
         self._topics: list[str] | re.Pattern[str] | None = topics_of(topics) if topics else None
         self._listener: object | None = None
         #: What was acknowledged, and is taken all at once when the I/O thread comes to it.
         self._acknowledged: Final[deque[Sequence[Record[Any, Any]]]] = deque()
-        #: What the program reads, and up to where. Set in the I/O thread.
-        self._run: FetchedRecords[K, V] | None = None
-        self._bound: Bound | None = None
-        #: What the program is still to be told. Added to in the I/O thread.
-        self._failures: Final[deque[Exception]] = deque()
 
     # ------------------------------------------------------------------------------------------------ beginning, end
 
@@ -189,91 +159,14 @@ class Consumer(Client, Generic[K, V]):
         Asking for the next batch finishes this one whole. Raises what went wrong, once, and CorruptRecordError or
         DeserializationError of a record again and again until a seek.
         """
-        return self._gather(_count(max_records, self.config.max_poll_records), seconds_of(timeout), 0.0)
+        return self._gather(count_of(max_records, self.config.max_poll_records), seconds_of(timeout), 0.0)
 
     def batches(self, max_records: int | None = None, max_wait: float = 0.0) -> Iterator[Batch[K, V]]:
         """Batches as from `poll`, without an end and never an empty one.
 
         With `max_wait` it waits for more, that many seconds after the first record, until the batch is full.
         """
-        return self._iterate_batches(_count(max_records, self.config.max_poll_records), seconds_of(max_wait) or 0.0)
-
-    def _iterate(self, bound: Bound | None) -> Iterator[Record[K, V]]:
-        with Hold(self):
-            self._pump.check()
-            while True:
-                run = self._run
-                if run is None or self._bound is not bound:
-                    try:
-                        if not self._ask(bound, None):
-                            return
-                    except ClosedError:
-                        if not self._pump.released:  # by a listener
-                            raise
-                        return
-                    continue
-                yield from run
-                if self._run is run:
-                    self._run = None
-                if self._pump.released:  # by the loop's body, which then means to end it
-                    return
-
-    def _iterate_batches(self, limit: int, max_wait: float) -> Iterator[Batch[K, V]]:
-        with Hold(self):
-            self._pump.check()
-            while not self._pump.released:  # else the loop's body has closed it
-                try:
-                    yield self._gather(limit, None, max_wait)  # with no step between, where Ctrl+C could come
-                except ClosedError:
-                    if not self._pump.released:  # by a listener
-                        raise
-
-    def _gather(self, limit: int, timeout: float | None, linger: float) -> Batch[K, V]:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        taking = False
-        try:
-            with Hold(self):
-                while True:
-                    run = self._run
-                    if run is None or self._bound is not None or linger:
-                        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                        self._ask(None, left, linger, limit)
-                        run = self._run
-                        if run is None and deadline is None:
-                            continue
-                        if run is None:
-                            return Batch()
-                    run.finish()  # what was taken before
-                    taking = True
-                    if batch := Batch(run.take(limit)):
-                        return batch
-                    self._run = None
-        except Exception:
-            raise
-        except BaseException:  # Ctrl+C
-            if taking:  # what was taken has not reached the program
-                self._run = None
-                self._pump.tell(script_of(self._engine.hand_back))
-            raise
-
-    def _ask(self, bound: Bound | None, timeout: float | None, linger: float = 0.0, records: int = 1) -> bool:
-        """Gets the next run, which is in `_run` then (None if the time is up). False at the end of `bound`."""
-
-        def script(now: float) -> driver.Steps[bool]:
-            self._run = None
-            output = yield from reading(self._engine, now, bound, timeout, linger, records)
-            if isinstance(output, Failed):
-                self._failures.append(output.error.with_traceback(None))
-            elif output is not None and not isinstance(output, EndOfPartition):
-                self._run, self._bound = output, bound
-            return not isinstance(output, EndOfPartition)
-
-        more = True
-        if not self._failures:
-            more = self._call(self._listening.script(script, self, self._failures), interruptible=True) is not False
-        if self._failures:
-            raise self._failures.popleft()
-        return more
+        return self._iterate_batches(count_of(max_records, self.config.max_poll_records), seconds_of(max_wait) or 0.0)
 
     # --------------------------------------------------------------------------------------------------------- groups
 
@@ -551,16 +444,3 @@ class Consumer(Client, Generic[K, V]):
             records += self._acknowledged.popleft()
         if records and not self._pump.ended:
             self._engine.acknowledge(records, time.monotonic())
-
-    def _stop_run(self) -> None:
-        """Has the iteration of the run in hand end with the next record (in the I/O thread, where runs are made)."""
-        if self._run is not None:
-            self._run.stopped = True
-
-
-def _count(max_records: int | None, default: int) -> int:
-    if max_records is None:
-        return default
-    if max_records < 1:
-        raise ValueError(f"max_records can't be {max_records!r}")
-    return max_records

@@ -1,9 +1,12 @@
 """The driver of `dekaf_proto` for trio: `Consumer`, and the values that it takes and gives.
 
-`Network`, with `Address` and `Connect`, is for programs that make their streams themselves.
+`Network`, with `Address` and `Connect`, is for programs that make their streams themselves. `EmbeddedBroker` is a
+broker for tests and demos, which loads when it is named.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from dekaf_proto.config import ConsumerConfig, HostPort, OffsetReset
 from dekaf_proto.consumer.batch import Batch
@@ -25,6 +28,9 @@ from dekaf_trio._consumer import Consumer
 from dekaf_trio._listening import RebalanceListener
 from dekaf_trio._network import Network
 
+if TYPE_CHECKING:
+    from dekaf_trio._broker import EmbeddedBroker
+
 __all__ = [
     "Address",
     "Batch",
@@ -32,6 +38,7 @@ __all__ = [
     "Consumer",
     "ConsumerConfig",
     "ConsumerMetrics",
+    "EmbeddedBroker",
     "GroupMetadata",
     "HostPort",
     "IsolationLevel",
@@ -47,3 +54,15 @@ __all__ = [
     "TopicPartitionOffset",
     "errors",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "EmbeddedBroker":
+        from dekaf_trio import _broker
+
+        return globals().setdefault(name, _broker.EmbeddedBroker)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -19,13 +19,13 @@ import trio
 
 from dekaf_proto import consumer as engine
 from dekaf_proto.config import ConsumerConfig
-from dekaf_proto.consumer.arguments import CommitTarget, Partitions, SeekTarget, Time
+from dekaf_proto.consumer.arguments import CommitTarget, OnDone, Partitions, SeekTarget, Some, Time
 from dekaf_proto.consumer.batch import Batch
 from dekaf_proto.consumer.listener import check_listener
 from dekaf_proto.consumer.metrics import ConsumerMetrics
 from dekaf_proto.consumer.subscription import Topics, topics_of
-from dekaf_proto.driver import Callbacks, Steps, answering, raise_first
-from dekaf_proto.errors import ClosedError, ConfigurationError, LocalProtocolError
+from dekaf_proto.driver import Callbacks, Steps, answering, config_of, count_of, raise_first
+from dekaf_proto.errors import ClosedError, LocalProtocolError
 from dekaf_proto.group.classic import GroupMetadata
 from dekaf_proto.records import Record
 from dekaf_proto.types import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
@@ -49,11 +49,6 @@ log = logging.getLogger("dekaf.trio")
 K = TypeVar("K", covariant=True)
 V = TypeVar("V", covariant=True)
 R = TypeVar("R")
-
-#: Called with the offsets that were to be committed, and with what went wrong or None.
-OnDone = Callable[[Mapping[TopicPartition, OffsetAndMetadata], "Exception | None"], object]
-#: One partition, several, or None for all that are assigned.
-Some = TopicPartition | Iterable[TopicPartition] | None
 
 
 class Consumer(Generic[K, V]):
@@ -103,17 +98,9 @@ class Consumer(Generic[K, V]):
         trace: Trace | str | os.PathLike[str] | None = None,
         **options: Any,
     ) -> None:
-        if config is None:
-            config = ConsumerConfig(**options)
-        elif not isinstance(config, ConsumerConfig):
-            raise TypeError(f"config must be a ConsumerConfig, not {type(config).__name__}")
-        elif options:
-            config = config.replace(**options)
+        config, name = config_of(config, options, topics)
         self.config: Final[ConsumerConfig[K, V]] = config
-        if topics and config.group_id is None:
-            raise ConfigurationError("group_id", "must be given with topics; without a group, use assign")
-        servers = ",".join(map(str, config.bootstrap_servers))
-        self._name: Final = f"Consumer({servers!r}, group_id={config.group_id!r})"
+        self._name: Final = name
         seed = int.from_bytes(os.urandom(8), "big")
         made: engine.Consumer[K, V]
         if trace is None:
@@ -211,7 +198,7 @@ class Consumer(Generic[K, V]):
         Asking for the next batch finishes this one whole. Raises what went wrong, once, and a record's
         CorruptRecordError or DeserializationError again and again until a seek.
         """
-        return await self._reader.batch(_count(max_records, self.config.max_poll_records), 0.0)
+        return await self._reader.batch(count_of(max_records, self.config.max_poll_records), 0.0)
 
     def batches(self, max_records: int | None = None, max_wait: float = 0.0) -> AsyncIterator[Batch[K, V]]:
         """Batches as from `poll`, without an end and never an empty one.
@@ -220,7 +207,7 @@ class Consumer(Generic[K, V]):
         """
         if not max_wait >= 0:
             raise ValueError(f"a time in seconds can't be {max_wait!r}")
-        return Batches(self._reader, _count(max_records, self.config.max_poll_records), max_wait)
+        return Batches(self._reader, count_of(max_records, self.config.max_poll_records), max_wait)
 
     # --------------------------------------------------------------------------------------------------------- groups
 
@@ -420,11 +407,3 @@ class Consumer(Generic[K, V]):
     async def topics(self) -> list[str]:
         """The names of all topics that may be seen, Kafka's internal ones left out."""
         return await self._operate(lambda now: self._engine.topics(now))
-
-
-def _count(max_records: int | None, default: int) -> int:
-    if max_records is None:
-        return default
-    if max_records < 1:
-        raise ValueError(f"max_records can't be {max_records!r}")
-    return max_records

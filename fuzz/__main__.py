@@ -1,9 +1,9 @@
 """python -m fuzz [--target NAME] [--inputs N] [--seed S] [--runner atheris|mutations] [--keep FOLDER]
 python -m fuzz --target NAME --replay FILE
 
-Runs each target (frames, messages, records), or one of them, with N inputs each. What breaks an invariant is written to
-a file, which --replay runs again. --keep: a folder in which atheris keeps the inputs that it found interesting, for the
-next run.
+Runs each target (frames, messages, payloads, records), or one of them, with N inputs each. What breaks an invariant is
+written to a file, which --replay runs again. --keep: a folder in which atheris keeps the inputs that it found
+interesting, for the next run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from fuzz import mutations
 
-TARGETS = ("frames", "messages", "records")
+TARGETS = ("frames", "messages", "payloads", "records")
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -8,8 +8,19 @@ from typing import Any
 
 import pytest
 
-from dekaf_proto.driver import Callbacks, FirstOf, Pending, Signal, answering, raise_first, reading
-from dekaf_proto.errors import ClosedError, KafkaTimeoutError
+from dekaf_proto.config import ConsumerConfig
+from dekaf_proto.driver import (
+    Callbacks,
+    FirstOf,
+    Pending,
+    Signal,
+    answering,
+    config_of,
+    count_of,
+    raise_first,
+    reading,
+)
+from dekaf_proto.errors import ClosedError, ConfigurationError, KafkaTimeoutError
 from dekaf_proto.events import EndOfPartition, Failed, PartitionsAssigned
 from dekaf_proto.operation import Operation
 from dekaf_proto.types import TopicPartition
@@ -54,6 +65,32 @@ def result_of(steps: Generator[Any, float, Any], now: float = 0.0) -> object:
 
 def start(engine: Scripted, **options: Any) -> Generator[Any, float, Any]:
     return reading(engine, 100.0, **options)  # type: ignore[arg-type]
+
+
+# ----------------------------------------------------------------------------------------------------------- options
+
+
+def test_options_one_by_one_and_with_a_config() -> None:
+    config, name = config_of(None, {"bootstrap_servers": "a:1,b:2", "group_id": "g"}, ["t"])
+    assert name == "Consumer('a:1,b:2', group_id='g')"
+    assert config_of(config, {}, ["t"])[0] is config
+    other, name = config_of(config, {"group_id": None}, [])
+    assert (other.group_id, other.bootstrap_servers) == (None, config.bootstrap_servers)
+    assert name == "Consumer('a:1,b:2', group_id=None)"
+
+
+def test_options_that_can_not_be() -> None:
+    wrong: Any = {"bootstrap_servers": "a:1"}
+    with pytest.raises(TypeError, match="must be a ConsumerConfig, not dict"):
+        config_of(wrong, {}, [])
+    with pytest.raises(ConfigurationError, match="without a group, use assign"):
+        config_of(ConsumerConfig(bootstrap_servers="a:1"), {}, ["t"])
+
+
+def test_how_many_records() -> None:
+    assert [count_of(None, 5), count_of(1, 5)] == [5, 1]
+    with pytest.raises(ValueError, match="max_records can't be 0"):
+        count_of(0, 5)
 
 
 # ----------------------------------------------------------------------------------------------------------- reading

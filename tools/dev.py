@@ -1,6 +1,6 @@
 """The two commands that a newcomer needs, on a machine with nothing but Python 3.10 or later.
 
-    python3 tools/dev.py demo              shows dekaf at work
+    python3 tools/dev.py demo [ARGS ...]   shows dekaf at work; ARGS go to `dekaf demo`
     python3 tools/dev.py test [ARGS ...]   runs the tests; ARGS go to pytest
 
 Each makes `.venv` beside this folder on its first run and installs the project into it, editable; later runs reuse
@@ -26,7 +26,7 @@ PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP = VENV / "dekaf-installed"
 
 #: What each command installs: the demo must not wait for the tests' tools.
-EXTRAS = {"demo": "", "test": "[dev]"}
+EXTRAS = {"demo": "[cli]", "test": "[dev]"}
 
 
 def main(argv: list[str]) -> int:
@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
     command, arguments = argv[0], argv[1:]
     set_up(EXTRAS[command])
     if command == "demo":
-        return run(str(ROOT / "docs" / "examples" / "hello_codec.py"), *arguments)
+        return run("-m", "dekaf_sync", "demo", *arguments)
     missing = [program for program in ("java", "mvn") if shutil.which(program) is None]
     if missing:
         print(f"dev.py: no {' and no '.join(missing)} here: the tests on a real Kafka may be skipped (-ra says)")

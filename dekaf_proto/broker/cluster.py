@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
 from typing import Final
-from zlib import crc32
 
 from dekaf_proto.broker.groups import GroupOptions
 from dekaf_proto.broker.log import PartitionLog
 from dekaf_proto.broker.membership import Group
+from dekaf_proto.broker.placement import Placement
 from dekaf_proto.broker.sessions import SessionCache
 from dekaf_proto.errors import ErrorCode
 from dekaf_proto.events import Address
@@ -69,12 +69,17 @@ class Partition:
 
 @dataclass(slots=True, eq=False)
 class Topic:
-    """A topic. `log_append_time`: whether the broker's clock counts (message.timestamp.type)."""
+    """A topic. `log_append_time`: whether the broker's clock counts (message.timestamp.type). The other options are
+    those of Kafka: max.message.bytes, message.timestamp.after.max.ms, and whether it is `compacted` (cleanup.policy),
+    so that each record needs a key."""
 
     name: str
     id: Uuid
     partitions: list[Partition] = field(default_factory=list)
     log_append_time: bool = False
+    max_message_bytes: int = 1_048_588
+    timestamp_after_max_ms: int = 3_600_000
+    compacted: bool = False
 
     @property
     def is_internal(self) -> bool:
@@ -92,8 +97,10 @@ class Cluster:
         session_limit: int,
         seed: int,
         group_options: GroupOptions | None = None,
+        unix_offset: float = 0.0,
     ) -> None:
         self.random = Random(seed)
+        self._unix_offset = unix_offset
         self.cluster_id = str(self.new_id()) if cluster_id is None else cluster_id
         self.nodes = {
             number: Node(number, host, port, rack, SessionCache(session_limit, self.random))
@@ -102,17 +109,23 @@ class Cluster:
         self.topics: dict[str, Topic] = {}
         self.groups: dict[str, Group] = {}
         self.group_options = GroupOptions() if group_options is None else group_options
-        #: Whether a member of a group that has waited has its answer.
-        self.answered = False
+        #: Whether something has happened that a request may have waited for.
+        self.news = False
         #: What a Metadata request with permission makes of unknown topics; None: it makes none.
         self.auto_create_partitions: int | None = 1
-        self._coordinators: dict[str, int] = {}
-        #: group -> when its coordinator has read what it has to know.
-        self._loading: dict[str, float] = {}
+        self._coordinators = Placement(self.nodes)
 
     def new_id(self) -> Uuid:
         """An id that nobody has yet."""
         return Uuid(self.random.randbytes(16))
+
+    def unix_ms(self, now: float) -> int:
+        """`now` in ms since 1970."""
+        return round((now + self._unix_offset) * 1000)
+
+    def changed(self) -> None:
+        """Something has happened that a request may have waited for."""
+        self.news = True
 
     # --------------------------------------------------------------------------------------------------------- nodes
 
@@ -194,27 +207,17 @@ class Cluster:
         """The group, made if there is none."""
         found = self.groups.get(name)
         if found is None:
-            found = Group(self.coordinator(name), self.group_options, self.random, self._answered)
+            found = Group(self.coordinator(name), self.group_options, self.random, self.changed)
             self.groups[name] = found
         return found
 
     def coordinator(self, key: str) -> int | None:
-        """Who coordinates a group: whoever was told to, else one that follows from the name; None if nobody lives."""
-        alive = self.alive()
-        if not alive:
-            return None
-        chosen = self._coordinators.get(key)
-        if chosen in alive:
-            return chosen
-        numbers = list(self.nodes)
-        start = crc32(key.encode()) % len(numbers)
-        return next(number for number in numbers[start:] + numbers[:start] if number in alive)
+        """Who coordinates a group; None if nobody lives."""
+        return self._coordinators.node(key)
 
     def move_coordinator(self, key: str, node: int, now: float, load_ms: int | None = None) -> None:
         """Makes a node the coordinator of a group, as long as it lives; `load_ms`: None for what the options say."""
-        before = self.coordinator(key)
-        self._coordinators[key] = node
-        if self.coordinator(key) != before:
+        if self._coordinators.put(key, node):
             self._hand_over(key, now, load_ms)
 
     def move_groups(self, now: float) -> None:
@@ -225,7 +228,7 @@ class Cluster:
 
     def _hand_over(self, name: str, now: float, load_ms: int | None = None) -> None:
         ready = now + (self.group_options.coordinator_load_ms if load_ms is None else load_ms) / 1000
-        self._loading[name] = ready
+        self._coordinators.load(name, ready)
         if name in self.groups:
             self.groups[name].move(self.coordinator(name), ready)
 
@@ -233,9 +236,7 @@ class Cluster:
         """What a node has to say to a request for the coordinator of a group."""
         if key == "":
             return ErrorCode.INVALID_GROUP_ID
-        if self.coordinator(key) != node:
-            return ErrorCode.NOT_COORDINATOR
-        return ErrorCode.COORDINATOR_LOAD_IN_PROGRESS if now < self._loading.get(key, now) else ErrorCode.NONE
+        return self._coordinators.error(key, node, now)
 
     def group_deadline(self) -> float:
         """When `expire_groups` is due."""
@@ -252,9 +253,6 @@ class Cluster:
             for group in self.groups.values()
             if group.node is not None and self.nodes[group.node].state is NodeState.RUNNING
         ]
-
-    def _answered(self) -> None:
-        self.answered = True
 
 
 def valid_topic_name(name: str) -> bool:

@@ -20,12 +20,14 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeVar
 
 from dekaf_proto.broker.cluster import Cluster, Node, NodeState
-from dekaf_proto.broker.exchange import Exchange, Pending
+from dekaf_proto.broker.exchange import Exchange, Outcome, Pending, Unanswered
 from dekaf_proto.broker.faults import ArmedFaults
 from dekaf_proto.broker.groups import GroupOptions
 from dekaf_proto.broker.handlers import HANDLERS
 from dekaf_proto.broker.handlers.api_versions import refusal
 from dekaf_proto.broker.inprocess import InProcess
+from dekaf_proto.broker.transaction_coordinator import TransactionCoordinator
+from dekaf_proto.broker.transactions import TransactionOptions
 from dekaf_proto.broker.versions import VersionRange, offered_versions
 from dekaf_proto.errors import DecodeError, FrameError, UnsupportedVersionError
 from dekaf_proto.events import Address, BrokerEffect, Disconnect, Listen, Send
@@ -58,7 +60,7 @@ class _Waiting:
     request: Request[Response]
     faults: ArmedFaults
     pending: Pending | None = None
-    response: Response | None = None
+    response: Response | Unanswered | None = None
     deadline: float = _FOREVER
 
 
@@ -78,7 +80,8 @@ class Broker(InProcess):
     node, the others follow; 0 leaves the choice to the driver. `racks`: node -> rack. `release` ("2.4") and
     `api_versions` ({ApiKey.FETCH: (4, 11), ApiKey.OFFSET_COMMIT: None}) make it older than it is.
     `fetch_sessions`: how many a node remembers, 0 for none. `max_idle`: seconds until an idle connection is closed.
-    `group_options`: what Kafka's options say of groups.
+    `group_options`, `transaction_options`: what Kafka's options say of groups and of transactions.
+    `transaction_version`: the level of that feature; None for 2, or 0 where the offered versions have no EndTxn 5.
     `auto_create_partitions`: of topics that a Metadata request may create, None if it may not. Unix time is `now +
     unix_offset`. `seed` makes the ids.
     """
@@ -99,6 +102,8 @@ class Broker(InProcess):
         max_idle: float | None = 600.0,
         auto_create_partitions: int | None = 1,
         group_options: GroupOptions | None = None,
+        transaction_options: TransactionOptions | None = None,
+        transaction_version: int | None = None,
         keep_requests: int = 10_000,
     ) -> None:
         numbers = list(range(nodes)) if isinstance(nodes, int) else list(nodes)
@@ -106,10 +111,13 @@ class Broker(InProcess):
             number: (host.replace("{node}", str(number)), port + index if port else 0, (racks or {}).get(number))
             for index, number in enumerate(numbers)
         }
-        super().__init__(Cluster(places, cluster_id, fetch_sessions, seed, group_options), unix_offset)
-        self.cluster.auto_create_partitions = auto_create_partitions
         #: The versions that are offered.
         self.versions = offered_versions(HANDLERS, release, api_versions)
+        if transaction_version is None:
+            transaction_version = 2 if self.versions.get(ApiKey.END_TXN, (0, 0))[1] >= 5 else 0
+        cluster = Cluster(places, cluster_id, fetch_sessions, seed, group_options, unix_offset)
+        cluster.auto_create_partitions = auto_create_partitions
+        super().__init__(cluster, TransactionCoordinator(cluster, transaction_options, transaction_version))
         #: The last requests, `keep_requests` of them; `clear()` it as you like.
         self.requests: deque[ReceivedRequest] = deque(maxlen=keep_requests)
         self.closed = False
@@ -155,6 +163,7 @@ class Broker(InProcess):
         """The deadline has come."""
         self._now = now
         self.cluster.expire_groups(now)
+        self.transactions.handle_timeout(now)
         for connection in list(self._connections.values()):
             if connection.node.state is not NodeState.RUNNING:
                 continue
@@ -174,8 +183,9 @@ class Broker(InProcess):
 
     def effects(self) -> list[BrokerEffect]:
         """What the driver has to do, in this order. Drained after each input and each call."""
-        while self._dirty or self.cluster.answered:
-            self._dirty = self.cluster.answered = False
+        while self._dirty or self.cluster.news:
+            self._dirty = self.cluster.news = False
+            self.transactions.progress(self._now)
             for connection in list(self._connections.values()):
                 if connection.waiting is not None and connection.waiting.pending is not None:
                     self._resume(connection)
@@ -189,7 +199,7 @@ class Broker(InProcess):
             for connection in self._connections.values()
             if connection.node.state is NodeState.RUNNING
         ]
-        earliest = min(self.cluster.group_deadline(), _FOREVER, *deadlines)
+        earliest = min(self.cluster.group_deadline(), self.transactions.next_deadline(), *deadlines)
         return None if earliest == _FOREVER else earliest
 
     def is_listening(self, node: int) -> bool:
@@ -237,6 +247,7 @@ class Broker(InProcess):
         if elect:
             self.cluster.elect()
         self.cluster.move_groups(now)
+        self.transactions.move_all(now)
         self._changed()
 
     def start_node(self, node: int, now: float) -> None:
@@ -251,6 +262,7 @@ class Broker(InProcess):
         self._effects.append(Listen(node, started.host, port))
         self.cluster.elect()
         self.cluster.move_groups(now)
+        self.transactions.move_all(now)
         self._changed()
 
     def pause_node(self, node: int, now: float) -> None:
@@ -271,6 +283,13 @@ class Broker(InProcess):
                     self._resume(connection)
                 self._serve(connection)
         self.cluster.expire_groups(now)  # those whose heartbeats have not come meanwhile
+        self.transactions.handle_timeout(now)
+
+    def disconnect(self, node: int | None = None) -> None:
+        """Closes the connections to a node, or all; clients may connect again at once."""
+        for connection in list(self._connections.values()):
+            if node in (None, connection.node.number):
+                self._disconnect(connection)
 
     # ------------------------------------------------------------------------------------------------------- requests
 
@@ -313,13 +332,10 @@ class Broker(InProcess):
         connection.waiting = waiting = _Waiting(header, request, faults)
         if faults.silent == "before":
             return
-        exchange = Exchange(self.cluster, node, header.client_id or "", version, self._now, faults, self.versions)
-        outcome = HANDLERS[ApiKey(key)](exchange, request)
-        if isinstance(outcome, Pending):
-            waiting.pending = outcome
-            waiting.deadline = outcome.deadline
-        else:
-            self._answer(waiting, outcome)
+        exchange = Exchange(
+            self.cluster, node, header.client_id or "", version, self._now, faults, self.versions, self.transactions
+        )
+        self._take(waiting, HANDLERS[ApiKey(key)](exchange, request))
         self._advance(connection)
 
     def _resume(self, connection: _Connection) -> None:
@@ -331,27 +347,34 @@ class Broker(InProcess):
     def _advance(self, connection: _Connection) -> None:
         waiting = connection.waiting
         assert waiting is not None
-        if waiting.pending is not None:
-            response = waiting.pending.poll(waiting.deadline <= self._now)
-            if response is None:
+        while waiting.pending is not None:
+            outcome = waiting.pending.poll(waiting.deadline <= self._now)
+            if outcome is None:
                 return
-            self._answer(waiting, response)
+            self._take(waiting, outcome)
         if waiting.response is None or waiting.deadline > self._now:
             return
         connection.waiting = None
         connection.last_active = self._now
         self._send(connection, waiting, waiting.response)
 
-    def _answer(self, waiting: _Waiting, response: Response) -> None:
-        """The response is made; it goes out at once, later or never."""
+    def _take(self, waiting: _Waiting, outcome: Outcome) -> None:
+        """The response is there, and goes out at once, later or never; or it has to be waited for."""
+        if isinstance(outcome, Pending):
+            waiting.pending, waiting.deadline = outcome, outcome.deadline
+            return
         waiting.pending = None
-        waiting.response = waiting.faults.apply(waiting.request, response)
+        if not isinstance(outcome, Unanswered):
+            outcome = waiting.faults.apply(waiting.request, outcome)
+        waiting.response = outcome
         waiting.deadline = _FOREVER if waiting.faults.silent else self._now + waiting.faults.delay
 
-    def _send(self, connection: _Connection, waiting: _Waiting, response: Response) -> None:
+    def _send(self, connection: _Connection, waiting: _Waiting, response: Response | Unanswered) -> None:
         faults, header = waiting.faults, waiting.header
-        if faults.drop:
+        if faults.drop or (isinstance(response, Unanswered) and response.disconnect):
             self._disconnect(connection)
+            return
+        if isinstance(response, Unanswered):
             return
         frame = faults.reply
         if frame is None:

@@ -1,7 +1,7 @@
 """`Exchange`: one request on its way to its answer, as a handler sees it.
 
 A handler is a function (exchange, request) -> response. One that has to wait (a long poll) returns a `Pending`, which
-the engine asks again whenever something has changed or its deadline has come.
+the engine asks again whenever something has changed or its deadline has come. What gets no answer is `Unanswered`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from dekaf_proto.broker.cluster import Cluster, Partition
 from dekaf_proto.broker.faults import ArmedFaults
+from dekaf_proto.broker.transaction_coordinator import TransactionCoordinator
 from dekaf_proto.broker.versions import VersionRange
 from dekaf_proto.errors import ErrorCode
 from dekaf_proto.messages import ApiKey
@@ -29,10 +30,15 @@ class Exchange:
     now: float
     faults: ArmedFaults
     versions: dict[ApiKey, VersionRange]
+    transactions: TransactionCoordinator
 
     def coordinator_error(self, group: str) -> ErrorCode:
         """What this node says instead of an answer, if it can't speak for the group."""
         return self.cluster.coordinator_error(group, self.node, self.now)
+
+    def transaction_error(self, transactional_id: str) -> ErrorCode:
+        """What this node says instead of an answer, if it can't speak for a transactional id."""
+        return self.transactions.check(transactional_id, self.node, self.now)
 
     def find(self, topic: str, index: int, leader_epoch: int) -> tuple[ErrorCode, Partition | None]:
         """A partition that this node leads, or what to say instead. `leader_epoch`: the client's idea, -1 for none."""
@@ -51,14 +57,22 @@ class Exchange:
 
 
 class Pending(NamedTuple):
-    """An answer that is not there yet. `poll(expired)` gives it; None, only before the deadline, if it has to wait."""
+    """An answer that is not there yet. `poll(expired)` gives it; None, only before the deadline, if it has to wait, and
+    another Pending if it has to wait for something else now."""
 
     deadline: float
-    poll: Callable[[bool], Response | None]
+    poll: Callable[[bool], Outcome | None]
 
 
+class Unanswered(NamedTuple):
+    """A request that gets no answer (W8); with `disconnect` the connection is closed instead."""
+
+    disconnect: bool
+
+
+Outcome = Response | Pending | Unanswered
 # The registry holds handlers of many types of requests.
-Handler = Callable[[Exchange, Any], "Response | Pending"]
+Handler = Callable[[Exchange, Any], Outcome]
 
 
 def check_epoch(partition: Partition, leader_epoch: int) -> ErrorCode:

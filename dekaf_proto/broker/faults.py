@@ -113,8 +113,12 @@ class Faults:
             truncate=truncate,
             reply=reply,
         )
-        self._faults.append(fault)
+        self.put(fault)
         return fault
+
+    def put(self, fault: Fault) -> None:
+        """Orders a fault that was made before."""
+        self._faults.append(fault)
 
     def remove(self, fault: Fault) -> None:
         """Takes a fault back; nothing happens if it is not in force."""

@@ -13,7 +13,9 @@ from dekaf_proto.broker.cluster import Cluster, Partition, Topic
 from dekaf_proto.broker.faults import Faults
 from dekaf_proto.broker.groups import CommittedOffset, GroupSnapshot, GroupState
 from dekaf_proto.broker.log import AnyRecord, PartitionLog
-from dekaf_proto.records import BatchBuilder, Codec, ControlType, Header, build_marker
+from dekaf_proto.broker.transaction_coordinator import TransactionCoordinator
+from dekaf_proto.broker.transactions import TransactionSnapshot
+from dekaf_proto.records import BatchBuilder, Codec, ControlType, Header, LegacyBatch, build_marker, read_batches
 from dekaf_proto.types import TopicPartition, Uuid
 
 
@@ -29,15 +31,15 @@ class NewRecord(NamedTuple):
 class InProcess:
     """See the module. Names of topics and numbers of partitions that do not exist raise KeyError."""
 
-    def __init__(self, cluster: Cluster, unix_offset: float) -> None:
+    def __init__(self, cluster: Cluster, transactions: TransactionCoordinator) -> None:
         self.cluster = cluster
+        self.transactions = transactions
         self.faults = Faults()
-        self._unix_offset = unix_offset
         self._now = 0.0
 
     def unix_ms(self, now: float) -> int:
         """`now` in ms since 1970."""
-        return round((now + self._unix_offset) * 1000)
+        return self.cluster.unix_ms(now)
 
     # -------------------------------------------------------------------------------------------------------- topics
 
@@ -54,12 +56,17 @@ class InProcess:
         replicas: int | None = None,
         topic_id: Uuid | None = None,
         log_append_time: bool = False,
+        compacted: bool = False,
+        max_message_bytes: int = 1_048_588,
     ) -> Uuid:
         """Creates a topic and returns its id. Partition n is led by the node after n others, replicated on `replicas`.
 
-        ValueError if it exists, or for an illegal name or number.
+        `compacted` and `max_message_bytes` limit what clients may produce: records without a key, batches above the
+        size are refused. ValueError if the topic exists, or for an illegal name or number.
         """
-        return self.cluster.create_topic(name, partitions, replicas, topic_id, log_append_time).id
+        topic = self.cluster.create_topic(name, partitions, replicas, topic_id, log_append_time)
+        topic.compacted, topic.max_message_bytes = compacted, max_message_bytes
+        return topic.id
 
     def create_partitions(self, name: str, count: int) -> None:
         """Adds `count` partitions to a topic."""
@@ -79,6 +86,8 @@ class InProcess:
             len(old.partitions) if partitions is None else partitions,
             replicas=len(old.partitions[0].replicas) if old.partitions else None,
             log_append_time=old.log_append_time,
+            compacted=old.compacted,
+            max_message_bytes=old.max_message_bytes,
         )
 
     def topic_id(self, name: str) -> Uuid:
@@ -207,12 +216,41 @@ class InProcess:
         self._changed()
 
     def compact(
-        self, topic: str, partition: int, keep: Callable[[AnyRecord], bool], *, keep_empty: bool = False
+        self, topic: str, partition: int, keep: Callable[[AnyRecord], bool] | None = None, *, keep_empty: bool = False
     ) -> None:
-        """Removes the records for which `keep` is false; offsets stay as they are. With `keep_empty` a batch that
-        loses everything remains as an empty one, else it is gone."""
-        self._log(topic, partition).compact(keep, keep_empty=keep_empty)
+        """Removes the records for which `keep` is false, by default those that have no key, or whose key has a later
+        record; offsets stay as they are. With `keep_empty` a batch that loses everything remains as an empty one, else
+        it is gone."""
+        log = self._log(topic, partition)
+        if keep is None:
+            latest: dict[bytes | None, int] = {
+                record.key: record.offset for record in log.records() if record.key is not None
+            }
+            log.compact(lambda record: latest.get(record.key) == record.offset, keep_empty=keep_empty)
+        else:
+            log.compact(keep, keep_empty=keep_empty)
         self._changed()
+
+    def retain(self, now: float, *, ms: int | None = None, max_bytes: int | None = None) -> None:
+        """Retention, now: each partition loses its oldest batches whose records are all older than `ms`, and as many
+        more as it takes to have `max_bytes` at most. A batch that consumers can't read yet stays."""
+        for partition in self.cluster.partitions():
+            partition.log.retain(None if ms is None else self.unix_ms(now) - ms, max_bytes)
+        self._changed()
+
+    def records(self, topic: str, partition: int | None = None) -> list[AnyRecord]:
+        """The records of a partition, or of all, by partition and offset: also those that consumers can't read yet and
+        those of aborted transactions. CorruptRecordError if something there is not readable."""
+        partitions = self._topic(topic).partitions if partition is None else [self._partition(topic, partition)]
+        return [
+            record
+            for each in partitions
+            for stored in each.log.batches
+            for batch in read_batches(stored.data, topic=topic, partition=each.index)
+            if isinstance(batch, LegacyBatch) or not batch.is_control
+            for record in batch.records()
+            if record.offset >= each.log.start_offset
+        ]
 
     def roll(self, topic: str, partition: int) -> None:
         """Starts a new segment of the log: one fetch does not read beyond the end of the old one (B21)."""
@@ -302,6 +340,30 @@ class InProcess:
         for owner in self.cluster.nodes.values():
             if node in (None, owner.number):
                 owner.sessions.expire_all()
+
+    # -------------------------------------------------------------------------------------------------- transactions
+
+    def transaction(self, transactional_id: str) -> TransactionSnapshot | None:
+        """A transactional id as it is now; None if no producer has been initialised with it."""
+        return self.transactions.snapshot(transactional_id)
+
+    def transaction_coordinator(self, transactional_id: str) -> int | None:
+        """The node that keeps a transactional id."""
+        return self.transactions.node(transactional_id)
+
+    def move_transaction_coordinator(
+        self, transactional_id: str, node: int, now: float, *, load_ms: int | None = None
+    ) -> None:
+        """Makes a node the keeper of a transactional id, as long as it is not stopped. For `load_ms` (None: what the
+        options say) it answers COORDINATOR_LOAD_IN_PROGRESS."""
+        self._now = now
+        self.transactions.move(transactional_id, self.cluster.nodes[node].number, now, load_ms)
+        self._changed()
+
+    def set_transaction_version(self, level: int) -> None:
+        """Changes the level of the feature transaction.version, which clients hear of with their next ApiVersions."""
+        self.transactions.version = level
+        self.transactions.features_epoch += 1
 
     # -------------------------------------------------------------------------------------------------------- private
 

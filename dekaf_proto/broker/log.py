@@ -14,6 +14,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
+from dekaf_proto.broker.producers import AppendedBatch, Producers
 from dekaf_proto.errors import CorruptRecordError
 from dekaf_proto.records import BatchBuilder, Codec, ControlType, LegacyBatch, Record, RecordBatch, read_batches
 from dekaf_proto.records.batch import CODEC_BITS, CONTROL_BIT, HEADER, HEADER_SIZE, LENGTH_FROM, TRANSACTIONAL_BIT
@@ -93,6 +94,7 @@ class PartitionLog:
         self.epochs: list[tuple[int, int]] = [(0, 0)]
         self.open_transactions: dict[int, int] = {}
         self.aborted: list[Aborted] = []
+        self.producers = Producers()
         #: Replicas that lag behind hold the high watermark back at this offset; None: none does.
         self.watermark_limit: int | None = None
         #: Offsets at which a segment starts: a read does not go beyond one (B21).
@@ -119,7 +121,7 @@ class PartitionLog:
         self.end_offset = last_offset + 1
         if leader_epoch > self.epochs[-1][0]:
             self.start_epoch(leader_epoch, base_offset)
-        self._follow_transactions(batch)
+        self._follow(batch)
 
     def append_raw(self, data: bytes, last_offset: int | None) -> None:
         """Takes bytes as they are: batches of any format, each with its own offsets. With `last_offset` the bytes,
@@ -154,7 +156,7 @@ class PartitionLog:
         self.start_offset = min(self.start_offset, offset)
         self.epochs = [entry for entry in self.epochs if entry[1] < offset] or [(self.epochs[0][0], offset)]
         self.segments = [start for start in self.segments if start < offset]
-        self._rebuild_transactions()
+        self._follow_all()
 
     def delete_before(self, offset: int) -> None:
         """Moves the start of the log, as retention and DeleteRecords do. A batch around it stays."""
@@ -183,32 +185,62 @@ class PartitionLog:
                 kept.append(batch._replace(data=_rewritten(opened, left)))
         self.batches = kept
 
+    def retain(self, before: int | None, max_bytes: int | None) -> None:
+        """Deletes the oldest batches: those whose latest record is from before `before` (ms since 1970), and while all
+        are more than `max_bytes`. None for no limit. A batch that is not below the high watermark stays."""
+        size = sum(len(batch.data) for batch in self.batches)
+        start = self.start_offset
+        for batch in self.batches:
+            latest = max((record.timestamp for record in batch.records()), default=_NO_TIMESTAMP)
+            too_old = before is not None and latest < before
+            too_much = max_bytes is not None and size > max_bytes
+            if not (too_old or too_much) or batch.last_offset >= self.high_watermark:
+                break
+            size -= len(batch.data)
+            start = batch.last_offset + 1
+        self.delete_before(start)
+
     def roll(self) -> None:
         """What is appended from now on lies in a new segment."""
         if self.end_offset not in self.segments:
             self.segments.append(self.end_offset)
 
-    def _follow_transactions(self, batch: StoredBatch) -> None:
+    def in_transaction(self, producer_id: int, epoch: int) -> bool:
+        """Whether there are records here of a transaction that this producer, in this epoch, has not ended."""
+        return producer_id in self.open_transactions and self.producers.epoch(producer_id) == epoch
+
+    def _follow(self, batch: StoredBatch) -> None:
+        """Learns what a batch says of its producer and its transaction."""
         if batch.magic != 2 or len(batch.data) < HEADER_SIZE:
             return
         header = HEADER.unpack_from(batch.data)
-        attributes, producer_id = header[5], header[9]
-        if not attributes & TRANSACTIONAL_BIT:
+        attributes, last_delta, timestamp, producer_id, epoch, sequence = *header[5:7], *header[8:12]
+        if producer_id < 0:
             return
         if not attributes & CONTROL_BIT:
-            self.open_transactions.setdefault(producer_id, batch.base_offset)
-            return
-        first = self.open_transactions.pop(producer_id, batch.base_offset)
+            last_sequence = sequence + last_delta & 0x7FFFFFFF
+            self.producers.appended(
+                producer_id, epoch, AppendedBatch(sequence, last_sequence, batch.base_offset, timestamp)
+            )
+            if attributes & TRANSACTIONAL_BIT:
+                self.open_transactions.setdefault(producer_id, batch.base_offset)
+        elif attributes & TRANSACTIONAL_BIT:
+            self.producers.ended(producer_id, epoch)
+            self._follow_marker(batch, producer_id)
+
+    def _follow_marker(self, batch: StoredBatch, producer_id: int) -> None:
+        first = self.open_transactions.pop(producer_id, None)
         opened = batch.opened()
         marker = opened.control_record() if opened is not None else None
-        if marker is not None and marker.type is ControlType.ABORT:
+        if first is not None and marker is not None and marker.type is ControlType.ABORT:
             self.aborted.append(Aborted(producer_id, first, batch.last_offset))
 
-    def _rebuild_transactions(self) -> None:
+    def _follow_all(self) -> None:
         self.open_transactions = {}
         self.aborted = []
+        self.producers = Producers()
         for batch in self.batches:
-            self._follow_transactions(batch)
+            self._follow(batch)
 
     # ------------------------------------------------------------------------------------------------------ reading
 
@@ -277,6 +309,10 @@ class PartitionLog:
         first = bisect_right(self.batches, offset, key=lambda batch: batch.last_offset + 1)
         for index in range(first, len(self.batches)):
             yield self.batches[index]
+
+    def records(self) -> list[AnyRecord]:
+        """All records that are there."""
+        return [record for _, record in self._records()]
 
     def _records(self) -> Iterator[tuple[StoredBatch, AnyRecord]]:
         for batch in self._from(self.start_offset):

@@ -39,6 +39,7 @@ from dekaf_proto.broker.groups import (
     Synced,
 )
 from dekaf_proto.broker.members import Members
+from dekaf_proto.broker.pending_offsets import PendingOffsets
 from dekaf_proto.errors import ErrorCode
 from dekaf_proto.types import TopicPartition
 
@@ -66,6 +67,7 @@ class Group:
         #: The node that has it in memory: its coordinator, until another one takes over.
         self.node = node
         self.offsets: dict[TopicPartition, CommittedOffset] = {}
+        self.pending = PendingOffsets(self._store)
         self.state = _EMPTY
         self.generation = 0
         self.protocol_type: str | None = None
@@ -103,6 +105,10 @@ class Group:
 
     def commit(self, partition: TopicPartition, committed: CommittedOffset) -> None:
         """Stores an offset; a negative one erases what was there (P2)."""
+        self.pending.committed(partition)
+        self._store(partition, committed)
+
+    def _store(self, partition: TopicPartition, committed: CommittedOffset) -> None:
         if committed.offset < 0:
             self.offsets.pop(partition, None)
         else:
@@ -120,6 +126,12 @@ class Group:
             return ErrorCode.REBALANCE_IN_PROGRESS
         self._alive(self.members[member_id], now)
         return ErrorCode.NONE
+
+    def check_transactional_commit(self, generation: int, member_id: str, instance_id: str | None) -> ErrorCode:
+        """Whether a transaction may commit for a member, or, where it names none, for the group (T17)."""
+        if generation < 0 and (self.state is _EMPTY or (not member_id and instance_id is None)):
+            return ErrorCode.NONE
+        return self._check(member_id, instance_id, generation)
 
     # -------------------------------------------------------------------------------------------------------- requests
 

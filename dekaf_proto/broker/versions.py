@@ -17,6 +17,7 @@ VersionRange = tuple[int, int]
 RELEASES: Final = ("2.1", "2.3", "2.4", "2.5", "2.8", "3.0", "3.3", "3.6", "3.7", "3.9", "4.0", "4.1", "4.2", "4.4")
 
 _HIGHEST: Final[Mapping[ApiKey, tuple[int, ...]]] = {
+    ApiKey.PRODUCE: (7, 7, 8, 8, 9, 9, 9, 9, 10, 11, 12, 13, 13, 13),
     ApiKey.FETCH: (10, 11, 11, 11, 12, 12, 13, 15, 16, 17, 17, 18, 18, 18),
     ApiKey.LIST_OFFSETS: (4, 5, 5, 5, 6, 7, 7, 8, 8, 9, 10, 10, 11, 11),
     ApiKey.METADATA: (7, 8, 9, 9, 11, 11, 12, 12, 12, 12, 13, 13, 13, 13),
@@ -27,8 +28,14 @@ _HIGHEST: Final[Mapping[ApiKey, tuple[int, ...]]] = {
     ApiKey.HEARTBEAT: (2, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4),
     ApiKey.LEAVE_GROUP: (2, 2, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5, 5, 5),
     ApiKey.SYNC_GROUP: (2, 3, 4, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5),
+    ApiKey.DESCRIBE_GROUPS: (2, 3, 5, 5, 5, 5, 5, 5, 5, 5, 6, 6, 6, 6),
     ApiKey.API_VERSIONS: (2, 2, 3, 3, 3, 3, 3, 3, 3, 4, 4, 4, 4, 5),
+    ApiKey.INIT_PRODUCER_ID: (1, 1, 2, 3, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5),
     ApiKey.OFFSET_FOR_LEADER_EPOCH: (2, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4),
+    ApiKey.ADD_PARTITIONS_TO_TXN: (1, 1, 1, 1, 3, 3, 3, 4, 4, 5, 5, 5, 5, 5),
+    ApiKey.ADD_OFFSETS_TO_TXN: (1, 1, 1, 1, 3, 3, 3, 3, 3, 4, 4, 4, 4, 4),
+    ApiKey.END_TXN: (1, 1, 1, 1, 3, 3, 3, 3, 3, 4, 5, 5, 5, 5),
+    ApiKey.TXN_OFFSET_COMMIT: (2, 2, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 5, 6),
 }
 
 
@@ -44,17 +51,22 @@ def offered_versions(
         raise ValueError(f"no table for release {release!r}: {', '.join(RELEASES)}")
     offered: dict[ApiKey, VersionRange] = {}
     for api in apis:
-        own = request_class(api).VERSIONS
-        highest = own.max if release is None else _HIGHEST[api][RELEASES.index(release)]
-        offered[api] = (own.min, highest)
+        lowest, newest = _own_versions(api)
+        offered[api] = (lowest, newest if release is None else _HIGHEST[api][RELEASES.index(release)])
     for api, wanted in (overrides or {}).items():
         if wanted is None:
             offered.pop(api, None)
         elif api not in offered:
             raise ValueError(f"the broker does not know {api.name}")
         else:
-            own = request_class(api).VERSIONS
-            if not own.min <= wanted[0] <= wanted[1] <= own.max:
-                raise ValueError(f"{api.name} has versions {own}, not {wanted[0]}-{wanted[1]}")
+            lowest, newest = _own_versions(api)
+            if not lowest <= wanted[0] <= wanted[1] <= newest:
+                raise ValueError(f"{api.name} has versions {lowest}-{newest}, not {wanted[0]}-{wanted[1]}")
             offered[api] = wanted
     return dict(sorted(offered.items()))
+
+
+def _own_versions(api: ApiKey) -> VersionRange:
+    """Those that can be answered; of unstable ones, which Kafka does not advertise either, there are none."""
+    own = request_class(api).VERSIONS
+    return own.min, own.max if own.unstable is None else own.unstable - 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
@@ -12,6 +12,8 @@ from dekaf_proto.consumer.partition import Tenure
 from dekaf_proto.records import Record
 from dekaf_proto.types import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition, TopicPartitionOffset
 
+#: One partition, several, or None for all that are assigned.
+Some = TopicPartition | Iterable[TopicPartition] | None
 #: Partitions, with offsets to begin at or without.
 Partitions = Iterable[TopicPartition | TopicPartitionOffset] | Mapping[TopicPartition, int]
 #: Where to seek to.
@@ -23,6 +25,8 @@ CommitTarget = (
     | Mapping[TopicPartition, int | OffsetAndMetadata]
     | Iterable[TopicPartitionOffset]
 )
+#: Called with the offsets that were to be committed, and with what went wrong or None.
+OnDone = Callable[[Mapping[TopicPartition, OffsetAndMetadata], "Exception | None"], object]
 #: A moment: Unix time in milliseconds, or a datetime that says its time zone.
 Time = int | datetime
 

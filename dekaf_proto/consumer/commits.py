@@ -15,7 +15,7 @@ partitions. While the member joins, commits wait.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from dekaf_proto.client import Client
@@ -73,6 +73,8 @@ _OF_MEMBERS: Final = frozenset(
 )
 
 Offsets = Mapping[TopicPartition, OffsetAndMetadata]
+#: Whose offsets they are, and what stood for the partition's last seek when they were come by.
+Origins = Mapping[TopicPartition, "tuple[Partition, object]"]
 
 
 class Commits:
@@ -128,9 +130,9 @@ class Commits:
         if self._client.config.delivery == "at_most_once":
             for tp, partition in self._partitions.items():
                 position, confirmed = partition.position, partition.confirmed
-                if position is not None and confirmed is not None and partition.tenure.live:
+                if position is not None and partition.tenure.live:
                     offset = max(position, partition.floor)  # a commit that the program asked for stands
-                    if confirmed > offset:
+                    if self.is_pending(tp) or (confirmed is not None and confirmed > offset):
                         due[tp] = OffsetAndMetadata(offset, "", partition.epoch_below(offset))
         return due
 
@@ -155,6 +157,12 @@ class Commits:
             if partition.stored is not None
             and (partition.stored.offset != partition.confirmed or partition.stored.metadata)
         }
+
+    def give_up(self, tps: Collection[TopicPartition]) -> Flow[None] | None:
+        """The commit of what is due of partitions that are unassigned right now, None if there is nothing. It does not
+        go back behind one that is still on its way; unless that is for records that are not to be handed out."""
+        due = {tp: offset for tp, offset in self.last_due().items() if tp in tps}
+        return self.commit(due, forward=self._client.config.delivery != "at_most_once") if due else None
 
     # ------------------------------------------------------------------------------------------------- the automatic
 
@@ -248,18 +256,20 @@ class Commits:
         """Commits; with `retry` until it succeeds or fails for good. `explicit`: what is committed is finished.
 
         `tenures`: under which the offsets were come by, where that is not the present one. `forward`: when its turn has
-        come, leaves out what would go back behind a commit that was confirmed meanwhile.
+        come, leaves out what would go back behind a commit that was confirmed meanwhile; all of it has to be assigned.
         """
-        # A seek between now and the commit's turn has the last word, as one after it has.
-        tokens = {tp: self._partitions[tp].commit_token for tp in offsets if tp in self._partitions}
-        owned = {tp: self._partitions[tp].tenure for tp in offsets if tp in self._partitions}
+        # The partitions as they are now: when the commit's turn comes, they may be unassigned, or assigned anew. A seek
+        # between now and then has the last word, as one after it has.
+        partitions = {tp: self._partitions[tp] for tp in offsets if tp in self._partitions}
+        origins = {tp: (partition, partition.commit_token) for tp, partition in partitions.items()}
+        owned = {tp: partition.tenure for tp, partition in partitions.items()}
         owned.update(tenures or {})
-        return self._in_turn(dict(offsets), tokens, owned, retry, explicit, forward)
+        return self._in_turn(dict(offsets), origins, owned, retry, explicit, forward)
 
     def _in_turn(
         self,
         left: dict[TopicPartition, OffsetAndMetadata],
-        tokens: dict[TopicPartition, object],
+        origins: Origins,
         tenures: dict[TopicPartition, Tenure],
         retry: bool,
         explicit: bool,
@@ -273,10 +283,10 @@ class Commits:
             if self._serving != ticket:
                 yield Wait(lambda: self._serving == ticket, because=self._why)
             if forward:
-                for tp in [tp for tp, offset in left.items() if self._is_overtaken(tp, offset, tokens)]:
+                for tp in [tp for tp, offset in left.items() if _is_overtaken(*origins[tp], offset)]:
                     del left[tp]
             if left:
-                yield from self._commit(left, tokens, tenures, retry, explicit)
+                yield from self._commit(left, origins, tenures, retry, explicit)
         finally:
             del self._left[ticket]
             self._problem = None
@@ -284,15 +294,6 @@ class Commits:
             while self._serving in self._abandoned:
                 self._abandoned.discard(self._serving)
                 self._serving += 1
-
-    def _is_overtaken(
-        self, tp: TopicPartition, offset: OffsetAndMetadata, tokens: dict[TopicPartition, object]
-    ) -> bool:
-        """Whether more than `offset` was confirmed, with no seek since the token was taken."""
-        partition = self._partitions.get(tp)
-        if partition is None or partition.commit_token is not tokens.get(tp) or partition.confirmed is None:
-            return False
-        return offset.offset < partition.confirmed
 
     def _until_member(
         self, left: dict[TopicPartition, OffsetAndMetadata], tenures: dict[TopicPartition, Tenure]
@@ -333,7 +334,7 @@ class Commits:
     def _commit(
         self,
         left: dict[TopicPartition, OffsetAndMetadata],
-        tokens: dict[TopicPartition, object],
+        origins: Origins,
         tenures: dict[TopicPartition, Tenure],
         retry: bool,
         explicit: bool,
@@ -358,7 +359,7 @@ class Commits:
                 problem = error
             else:
                 done = {tp: left.pop(tp) for tp in list(left) if tp not in errors}
-                self._confirm(done, tokens, explicit)
+                _confirm(done, origins, explicit)
                 if not left:
                     break
                 problem = CommitError(errors)
@@ -438,18 +439,6 @@ class Commits:
             return broker_error(number, f"group {group_id} has members, which assign its partitions themselves")
         return broker_error(number, None)
 
-    def _confirm(self, offsets: Offsets, tokens: dict[TopicPartition, object], explicit: bool) -> None:
-        """What the coordinator has stored. A seek that came meanwhile has the last word."""
-        for tp, offset in offsets.items():
-            partition = self._partitions.get(tp)
-            if partition is not None and partition.commit_token is tokens.get(tp):
-                partition.confirmed = offset.offset
-                partition.confirmed_as = offset
-                if partition.stored == offset:
-                    partition.stored = None  # one that was stored meanwhile is due (lesson 9)
-                if explicit:
-                    partition.floor = max(partition.floor, offset.offset)
-
     # ------------------------------------------------------------------------------------------------- what is there
 
     def committed(self, tps: list[TopicPartition]) -> Flow[dict[TopicPartition, OffsetAndMetadata | None]]:
@@ -525,6 +514,24 @@ class Commits:
         elif code.invalidates == "metadata":
             self._metadata.refresh()
         raise broker_error(number, f"reading the committed offsets of {what}")
+
+
+def _confirm(offsets: Offsets, origins: Origins, explicit: bool) -> None:
+    """What the coordinator has stored. A seek that came meanwhile has the last word."""
+    for tp, offset in offsets.items():
+        partition, token = origins.get(tp, (None, None))
+        if partition is not None and partition.commit_token is token:
+            partition.confirmed = offset.offset
+            partition.confirmed_as = offset
+            if partition.stored == offset:
+                partition.stored = None  # one that was stored meanwhile is due (lesson 9)
+            if explicit:
+                partition.floor = max(partition.floor, offset.offset)
+
+
+def _is_overtaken(partition: Partition, token: object, offset: OffsetAndMetadata) -> bool:
+    """Whether more than `offset` was confirmed, with no seek since it was come by."""
+    return partition.commit_token is token and partition.confirmed is not None and offset.offset < partition.confirmed
 
 
 def _refusal_in(errors: Mapping[TopicPartition, BrokerError]) -> BrokerError | None:

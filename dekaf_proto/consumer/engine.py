@@ -248,10 +248,11 @@ class Consumer(Generic[K, V]):
         self._want()
 
     def _remove(self, tps: list[TopicPartition]) -> None:
-        due = {tp: offset for tp, offset in self._commits.last_due().items() if tp in tps}
-        if due and self.config.group_id is not None and self.config.enable_auto_commit:
-            timeout = self.config.default_api_timeout_ms / 1000
-            self._client.runner.start("commit of what is given up", self._commits.commit(due), timeout)
+        if self.config.group_id is not None and self.config.enable_auto_commit:
+            commit = self._commits.give_up(tps)
+            if commit is not None:
+                timeout = self.config.default_api_timeout_ms / 1000
+                self._client.runner.start("commit of what is given up", commit, timeout)
         for tp in tps:
             self._partitions[tp].tenure.end("it was unassigned", self._client.now + self._client.unix_offset)
         self._drop(tps)
@@ -353,10 +354,10 @@ class Consumer(Generic[K, V]):
         self._advance(now)
 
     def _is_unsettled(self) -> bool:
-        """Whether the first assignment is still to come, or what it has given is not read yet."""
+        """Whether an assignment is still to come, the first or that of a rebalance, or has not been told yet."""
         if not self._subscription.is_subscribed or self._membership is None:
             return False
-        return not self._membership.rebalances or any(p.withheld for p in self._partitions.values())
+        return not self._membership.is_settled or any(p.withheld for p in self._partitions.values())
 
     # --------------------------------------------------------------------------------------------------- positions
 

@@ -16,7 +16,7 @@ to wait for it in a rebalance, which is `max_poll_interval_ms`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, auto
 from typing import Final, NamedTuple, Protocol
 
@@ -31,7 +31,7 @@ from dekaf_proto.errors import (
     LocalProtocolError,
     broker_error,
 )
-from dekaf_proto.group import ASSIGNORS
+from dekaf_proto.group import ASSIGNORS, gaps
 from dekaf_proto.group.assignor import Assignor, GroupMember, GroupTopics
 from dekaf_proto.group.payloads import (
     Subscription,
@@ -171,6 +171,8 @@ class Classic:
         #: What was subscribed to when the member joined, and how the group's topics looked to the leader.
         self._joined_topics: list[str] = []
         self._seen: object = None
+        #: Whether what the leader has shared out leaves a partition to nobody, for one more round.
+        self._withheld = False
         self._cluster_version = -1
         #: The last assignment and its generation: what sticky strategies start from (A7, A8).
         self._last: tuple[list[TopicPartition], int] = ([], -1)
@@ -386,6 +388,7 @@ class Classic:
         coordinator = yield from self._metadata.coordinator(self._group_id)
         self._heart = None  # a join speaks for itself
         self._move(MemberInput.JOIN)
+        comes_back = self.generation < 0 and self._client.config.group_instance_id is not None
         joined = yield from self._join(coordinator, cause)
         if joined is None:
             return
@@ -406,6 +409,9 @@ class Classic:
         if strangers:
             return
         self._last = (assignment, self.generation)
+        if self._withheld or (comes_back and (joined.skip_assignment or joined.leader != joined.member_id)):
+            looking = self._look_for_gaps(joined.leader, patient=self._withheld)
+            self._client.runner.start_background(looking, "looking for gaps")
         deadline = self._client.now + self._client.config.max_poll_interval_ms / 1000
         if (yield from self._host.apply(assignment, self.eager, deadline)):
             self.rejoin("it has given up partitions that others are to get")
@@ -509,6 +515,7 @@ class Classic:
         sent = self.identity
         assignments: list[SyncGroupRequestAssignment] = []
         self.group_topics = []
+        self._withheld = False
         if joined.leader == joined.member_id:
             shared = yield from self._share_out(joined)
             if sent != self.identity:
@@ -572,17 +579,24 @@ class Classic:
                     user_data=subscription.user_data,
                 )
             )
-        self.group_topics = sorted({topic for member in members for topic in member.topics})
+        yield from self._watch({topic for member in members for topic in member.topics})
+        if joined.skip_assignment:
+            return {}
+        cluster = self._client.cluster
+        partitions = {topic: len(cluster.partitions(topic)) for topic in self.group_topics}
+        topics = GroupTopics({topic: count for topic, count in partitions.items() if count}, self._racks())
+        shared, given = _checked(self._assignors[joined.protocol_name], topics, members)
+        self._withheld = any(tp not in given for member in members for tp in member.owned)
+        return shared
+
+    def _watch(self, topics: Iterable[str]) -> Flow[None]:
+        """The topics of the group, as its leader: from here on it notices what becomes of them."""
+        self.group_topics = sorted(topics)
         self._host.wanted_topics()
         cluster = self._client.cluster
         until = self._client.now + self._client.config.request_timeout_ms / 1000
         yield Wait(lambda: all(topic in cluster.topics for topic in self.group_topics), until)
         self._seen = self._look(self.group_topics)
-        if joined.skip_assignment:
-            return {}
-        partitions = {topic: len(cluster.partitions(topic)) for topic in self.group_topics}
-        topics = GroupTopics({topic: count for topic, count in partitions.items() if count}, self._racks())
-        return _checked(self._assignors[joined.protocol_name], topics, members)
 
     def _look(self, topics: Sequence[str]) -> object:
         """What the leader goes by: how many partitions topics have, and, where racks count, in which they are."""
@@ -602,6 +616,29 @@ class Classic:
             if topic in cluster.topics
             for number, info in cluster.topics[topic].partitions.items()
         }
+
+    def _look_for_gaps(self, leader: str, *, patient: bool) -> Flow[None]:
+        """Looks whether a partition is left to nobody, and rejoins for it (see `gaps`): at once, or, if one was left on
+        purpose, whenever a member may have gone and have come back since."""
+        sent = self.identity
+        session = self._client.config.session_timeout_ms / 1000
+
+        def over() -> bool:
+            return self.identity != sent or self._due is not None
+
+        while not over():
+            if patient:
+                yield Wait(over, self._client.now + session)
+            shares = yield from gaps.shares(self._client, self._metadata, self._group_id, lambda: not over())
+            if shares is not None and not over():
+                if leader not in shares.members:  # G13: that was this one, before it came back; older brokers say so
+                    yield from self._watch(shares.topics)
+                topics = self.group_topics or self._joined_topics
+                left = shares.gaps({topic: self._client.cluster.partitions(topic) for topic in topics})
+                if left:
+                    self.rejoin(f"nobody has {', '.join(map(str, left))}")
+            if not patient:
+                return
 
     # ----------------------------------------------------------------------------------------------------- heartbeats
 
@@ -709,8 +746,11 @@ class Classic:
         self._stalled = True
 
 
-def _checked(assignor: Assignor, topics: GroupTopics, members: Sequence[GroupMember]) -> Mapping[str, bytes]:
-    """What the assignor gives each member, if that can be used: whatever else it does becomes an AssignorError."""
+def _checked(
+    assignor: Assignor, topics: GroupTopics, members: Sequence[GroupMember]
+) -> tuple[Mapping[str, bytes], Mapping[TopicPartition, str]]:
+    """What the assignor gives each member, and who gets each partition, if that can be used: whatever else it does
+    becomes an AssignorError."""
     name = assignor.name
     try:
         shared = {member_id: list(tps) for member_id, tps in assignor.assign(topics, members).items()}
@@ -723,7 +763,7 @@ def _checked(assignor: Assignor, topics: GroupTopics, members: Sequence[GroupMem
                 _check_one(name, tp, topics, given.setdefault(tp, member_id) != member_id)
                 if tp.topic not in subscribed[member_id]:
                     raise AssignorError(name, f"it gives {tp} to {member_id!r}, which is not subscribed to {tp.topic}")
-        return {member.id: encode_assignment(shared.get(member.id, ())) for member in members}
+        return {member.id: encode_assignment(shared.get(member.id, ())) for member in members}, given
     except AssignorError:
         raise
     except Exception as error:

@@ -8,8 +8,9 @@ that is to change hands is then given to nobody yet, and the members join again 
 from __future__ import annotations
 
 import struct
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from dekaf_proto.errors import DecodeError
@@ -46,7 +47,45 @@ class _StickyUserData(Message):
     generation: int = int32("1+", default=-1)
 
 
-class StickyAssignor(Assignor):
+class _Sticky(Assignor):
+    """What both have in common."""
+
+    @abstractmethod
+    def claim(self, member: GroupMember) -> Claim:
+        """What the member says to have."""
+
+    def assign(self, topics: GroupTopics, members: Sequence[GroupMember]) -> Mapping[str, Sequence[TopicPartition]]:
+        claims = [self.claim(member) for member in members]
+        assignment = self._assign_once(topics, members, claims)
+        # Only in a rebalance that follows another one: nobody is new.
+        together = min((claim.generation for claim in claims), default=-1) >= 0
+        if topics.racks and together and not self._comes_to_rest(topics, members, assignment):
+            return self._assign_once(GroupTopics(topics.partitions), members, claims)
+        return assignment
+
+    @abstractmethod
+    def _assign_once(
+        self, topics: GroupTopics, members: Sequence[GroupMember], claims: Sequence[Claim]
+    ) -> dict[str, list[TopicPartition]]:
+        """What takes effect at once."""
+
+    def _comes_to_rest(
+        self, topics: GroupTopics, members: Sequence[GroupMember], assignment: dict[str, list[TopicPartition]]
+    ) -> bool:
+        """Whether partitions would stay where they are in the rebalances that follow, sooner or later.
+
+        A partition whose owner is not near is dealt again each time. Where wishes differ, that can make others move
+        too, back and forth for ever; and each partition that a cooperative group withholds makes it rebalance again.
+        """
+        for _ in range(_MOST_REBALANCES):
+            again = self._assign_once(topics, members, [Claim(tuple(assignment[member.id]), 0) for member in members])
+            if again == assignment:
+                return True
+            assignment = again
+        return False
+
+
+class StickyAssignor(_Sticky):
     """Balances, and moves as little as it can; for members that give up everything when the group rebalances."""
 
     name = "sticky"
@@ -58,7 +97,6 @@ class StickyAssignor(Assignor):
         return encode(_StickyUserData(previous_assignment=previous, generation=generation), 1)
 
     def claim(self, member: GroupMember) -> Claim:
-        """What the member says to have."""
         if member.user_data is None:
             return _NOTHING
         for version in (1, 0):
@@ -70,11 +108,13 @@ class StickyAssignor(Assignor):
             return Claim(tuple(partitions), max(told.generation, -1))
         return _NOTHING
 
-    def assign(self, topics: GroupTopics, members: Sequence[GroupMember]) -> Mapping[str, Sequence[TopicPartition]]:
-        return _distribute(topics, members, [self.claim(member) for member in members]).assignment
+    def _assign_once(
+        self, topics: GroupTopics, members: Sequence[GroupMember], claims: Sequence[Claim]
+    ) -> dict[str, list[TopicPartition]]:
+        return _distribute(topics, members, claims).assignment
 
 
-class CooperativeStickyAssignor(Assignor):
+class CooperativeStickyAssignor(_Sticky):
     """Distributes like "sticky", among members that go on with what they keep while the group rebalances."""
 
     name = "cooperative-sticky"
@@ -84,47 +124,24 @@ class CooperativeStickyAssignor(Assignor):
         return _GENERATION.pack(generation)
 
     def claim(self, member: GroupMember) -> Claim:
-        """What the member says to have."""
         generation = member.generation
         if generation < 0 and member.user_data is not None and len(member.user_data) >= _GENERATION.size:
             (generation,) = _GENERATION.unpack_from(member.user_data)
         return Claim(member.owned, max(generation, -1))
 
-    def assign(self, topics: GroupTopics, members: Sequence[GroupMember]) -> Mapping[str, Sequence[TopicPartition]]:
-        assignment = self._assign_once(topics, members)
-        # Only in a rebalance that follows another one: nobody is new.
-        together = min((self.claim(member).generation for member in members), default=-1) >= 0
-        if topics.racks and together and not self._comes_to_rest(topics, members, assignment):
-            return self._assign_once(GroupTopics(topics.partitions), members)
-        return assignment
-
-    def _assign_once(self, topics: GroupTopics, members: Sequence[GroupMember]) -> dict[str, list[TopicPartition]]:
-        """What takes effect at once: not what another member still has and the new one has not (A6)."""
-        target = _distribute(topics, members, [self.claim(member) for member in members])
+    def _assign_once(
+        self, topics: GroupTopics, members: Sequence[GroupMember], claims: Sequence[Claim]
+    ) -> dict[str, list[TopicPartition]]:
+        """Not what another member still has and the new one has not (A6)."""
+        target = _distribute(topics, members, claims)
         claimants: dict[TopicPartition, set[str]] = {}
-        for member in members:
-            for partition in member.owned:
+        for member, claim in zip(members, claims, strict=True):
+            for partition in claim.partitions:
                 claimants.setdefault(partition, set()).add(member.id)
         return {
             member: [p for p in partitions if p not in target.contested and member in claimants.get(p, (member,))]
             for member, partitions in target.assignment.items()
         }
-
-    def _comes_to_rest(
-        self, topics: GroupTopics, members: Sequence[GroupMember], assignment: dict[str, list[TopicPartition]]
-    ) -> bool:
-        """Whether the rebalances that follow have an end.
-
-        A partition whose owner is not near is dealt again each time. Where wishes differ, that can make others move
-        too, back and forth for ever, as each partition that is withheld makes the group rebalance again.
-        """
-        for _ in range(_MOST_REBALANCES):
-            members = [replace(each, owned=tuple(assignment[each.id]), generation=0) for each in members]
-            again = self._assign_once(topics, members)
-            if again == assignment:
-                return True
-            assignment = again
-        return False
 
 
 class _Target(NamedTuple):

@@ -9,7 +9,7 @@ from dekaf_proto.events import Address, Disconnect, Listen
 from dekaf_proto.messages import (
     ApiKey,
     ApiVersionsRequest,
-    DescribeGroupsRequest,
+    ConsumerGroupHeartbeatRequest,
     FetchRequest,
     FetchResponse,
     MetadataRequest,
@@ -64,7 +64,7 @@ def test_frames_may_come_in_pieces_and_together() -> None:
         bytes.fromhex("00000000"),  # nothing
         bytes.fromhex("00000003 000300"),  # not a header
         bytes.fromhex("00000004 00120063"),  # ApiVersions, but no correlation id
-        encode_request(DescribeGroupsRequest(["g"]), 0, 1),  # an API that is not offered
+        encode_request(ConsumerGroupHeartbeatRequest("g"), 0, 1),  # an API that is not offered
         bytes.fromhex("0000000a 7fff 0000 00000001 ffff"),  # an API that does not exist
         encode_request(NOTHING, 13, 1).replace(b"\x00\x03\x00\x0d", b"\x00\x03\x00\x63"),  # W26: Metadata v99
         encode_request(NOTHING, 8, 1)[:-6] + bytes(6) + b"x",  # a body with something after it
@@ -243,8 +243,8 @@ def test_a_release_and_its_own_versions() -> None:
     assert ApiKey.OFFSET_COMMIT not in chosen.versions
     with pytest.raises(ValueError, match=r"no table for release '2\.2'"):
         Broker(release="2.2")
-    with pytest.raises(ValueError, match="does not know DESCRIBE_GROUPS"):
-        Broker(api_versions={ApiKey.DESCRIBE_GROUPS: (0, 5)})
+    with pytest.raises(ValueError, match="does not know CONSUMER_GROUP_HEARTBEAT"):
+        Broker(api_versions={ApiKey.CONSUMER_GROUP_HEARTBEAT: (0, 1)})
     with pytest.raises(ValueError, match="FETCH has versions 4-18, not 3-11"):
         Broker(api_versions={ApiKey.FETCH: (3, 11)})
 

@@ -8,6 +8,7 @@ from dekaf_proto.broker import Broker, NewRecord
 from dekaf_proto.broker.cluster import Cluster
 from dekaf_proto.broker.inprocess import InProcess
 from dekaf_proto.broker.log import PartitionLog
+from dekaf_proto.broker.transaction_coordinator import TransactionCoordinator
 from dekaf_proto.errors import CorruptRecordError
 from dekaf_proto.records import BatchBuilder, Codec, RecordBatch, read_batches
 from dekaf_proto.types import Uuid
@@ -174,6 +175,16 @@ def test_transactions_survive_a_truncation_behind_them() -> None:
     assert log(b).aborted == []
 
 
+def test_control_batches_that_end_no_transaction() -> None:  # B10
+    b = broker()
+    b.append("t", 0, [b"x"], 0, producer_id=1, producer_epoch=0, transactional=True)
+    builder = BatchBuilder(base_offset=1, control=True, producer_id=1, producer_epoch=0)
+    builder.append(0, b"\0\0\0\2", b"")
+    b.append_raw("t", 0, builder.build())
+    b.append("t", 0, [b"y"], 0, transactional=True)  # of nobody
+    assert log(b).open_transactions == {1: 0}
+
+
 def test_deleting_records() -> None:
     b = broker()
     b.append("t", 0, [b"a", b"b", b"c", b"d"], 0, per_batch=2)
@@ -213,8 +224,9 @@ def test_compaction(keep_empty: bool, log_append_time: bool) -> None:  # B6, tra
 
 
 def test_the_base_class_alone_is_not_enough() -> None:
+    cluster = Cluster({0: ("h", 1, None)}, None, 1, 0)
     with pytest.raises(NotImplementedError):
-        InProcess(Cluster({0: ("h", 1, None)}, None, 1, 0), 0.0).commit("g", {})
+        InProcess(cluster, TransactionCoordinator(cluster, None, 2)).commit("g", {})
 
 
 def test_moving_leaders() -> None:

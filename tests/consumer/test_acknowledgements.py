@@ -293,3 +293,35 @@ def test_when_records_were_given_is_noted_once() -> None:
     assert len(setup.partition().delivery.seen) == 1
     acknowledge(setup, a)
     assert not setup.partition().delivery.seen
+
+
+# ------------------------------------------------------------------------------------------------------------- closing
+
+
+@pytest.mark.parametrize("drain, seconds", [(5_000, 5.0), (0, 0.0)])
+def test_close_waits_for_who_may_still_be_at_work(drain: int, seconds: float) -> None:
+    setup = make(1, revocation_drain_ms=drain)
+    setup.append("a", "b")
+    setup.consumer.subscribe("t", setup.now)
+    a, _ = setup.read(2)
+    acknowledge(setup, a)
+    began = setup.now
+    closing = setup.consumer.close(setup.now)
+    run_polling(setup, lambda: closing.done)
+    assert seconds <= setup.now - began < seconds + 0.3
+    assert setup.broker.committed("g")[T0].offset == 1
+
+
+def test_close_waits_no_longer_than_somebody_is_at_work() -> None:
+    setup = make(1, revocation_drain_ms=5_000)
+    setup.append("a", "b")
+    setup.consumer.subscribe("t", setup.now)
+    a, b = setup.read(2)
+    began = setup.now
+    closing = setup.consumer.close(setup.now)
+    run_polling(setup, lambda: setup.now > began + 1)
+    acknowledge(setup, b)
+    acknowledge(setup, a)
+    run_polling(setup, lambda: closing.done)
+    assert setup.now - began < 1.3
+    assert setup.broker.committed("g")[T0].offset == 2

@@ -41,6 +41,35 @@ def test_records_are_committed_before_they_are_given() -> None:
     assert seen == [(0, 2), (1, 2), (2, 4), (3, 4), (4, 5)]
 
 
+@pytest.mark.parametrize("answer", [{"delay": 3.0}, {"silent": "after"}, {"drop": "after"}])
+def test_nothing_is_given_before_its_commit_is_confirmed(answer: dict[str, Any]) -> None:
+    """The coordinator has stored the offset, and has not said so yet: another one may not know of it."""
+    setup = make(request_timeout_ms=3_000, retry_backoff_ms=1_000)
+    setup.assign()
+    assert setup.values(2) == ["0a", "0b"]
+    setup.broker.faults.add(api=COMMIT, **answer)
+    assert setup.poll() is None
+    setup.run_until(lambda: stored(setup) == 4)
+    setup.run_for(0.5)
+    assert setup.poll() is None
+    assert setup.partition().position == 2
+    assert setup.values(1) == ["0c"]
+    assert stored(setup) == 4
+
+
+@pytest.mark.parametrize("read", [0, 1, 2])
+def test_what_is_unassigned_while_its_commit_is_on_its_way_is_taken_back(read: int) -> None:
+    setup = make()
+    setup.assign()
+    assert setup.values(read) == ["0a", "0b"][:read]
+    setup.broker.faults.add(api=COMMIT, delay=1.0, times=2)
+    setup.poll()
+    setup.run_for(0.5)
+    setup.consumer.assign([], setup.now)
+    setup.run_for(10)
+    assert stored(setup) == read
+
+
 def test_record_by_record() -> None:
     setup = make(max_poll_records=1)
     setup.assign()

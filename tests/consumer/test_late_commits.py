@@ -88,6 +88,40 @@ def test_what_is_unassigned_by_hand_is_still_committed() -> None:
     assert not isinstance(setup.poll(), Rebalance)
 
 
+@pytest.mark.parametrize("give_up", ["assign", "incremental_unassign", "unsubscribe"])
+def test_what_is_unassigned_by_hand_does_not_go_back(give_up: str) -> None:
+    setup = Setup({"t": 1}, group_id="g")
+    setup.append("a", "b", "c")
+    setup.assign([T0])
+    assert setup.values(3) == ["a", "b", "c"]
+    setup.broker.faults.add(api=ApiKey.OFFSET_COMMIT, delay=0.5)
+    commit = setup.consumer.commit(None, setup.now)  # c is done as well
+    consumer = setup.consumer
+    if give_up == "assign":
+        consumer.assign([], setup.now)
+    elif give_up == "incremental_unassign":
+        consumer.incremental_unassign([T0], setup.now)
+    else:
+        consumer.unsubscribe(setup.now)
+    setup.run_for(2)
+    commit.result()
+    assert setup.broker.committed("g")[T0].offset == 3
+
+
+def test_a_commit_of_a_partition_that_was_assigned_anew_says_nothing_of_that() -> None:
+    setup = Setup({"t": 1}, group_id="g", enable_auto_commit=False)
+    setup.append("a", "b", "c")
+    setup.assign([T0])
+    assert setup.values(2) == ["a", "b"]
+    setup.broker.faults.add(api=ApiKey.OFFSET_COMMIT, delay=0.5)
+    commit = setup.consumer.commit(None, setup.now)
+    setup.assign([])
+    setup.assign({T0: 1})
+    setup.result(commit)
+    assert setup.partition().confirmed is None
+    assert setup.next().offset == 1
+
+
 def test_who_closes_while_it_joins_commits_what_it_has_kept() -> None:  # the generation may have begun already
     group = Group({"t": 2}, partition_assignment_strategy="cooperative-sticky", auto_commit_interval_ms=600_000)
     one = group.join()

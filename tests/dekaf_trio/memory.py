@@ -30,10 +30,10 @@ T = TypeVar("T")
 
 #: Steps of tasks after which a test counts as hanging.
 STEPS = 50_000
-T0, T1 = TopicPartition("t", 0), TopicPartition("t", 1)
+T0, T1 = BOTH = [TopicPartition("t", 0), TopicPartition("t", 1)]
 
 
-class _Steps(trio.abc.Instrument):
+class Steps(trio.abc.Instrument):
     """Ends a program that does not end by itself."""
 
     def __init__(self) -> None:
@@ -47,20 +47,32 @@ class _Steps(trio.abc.Instrument):
 
 
 class _Link:
-    """The broker's end of a connection."""
+    """A connection of a client. The broker, which is another machine, acts as soon as it is sent something, and what it
+    sends has arrived: both without a step of any task."""
 
-    def __init__(self, conn: int, node: int, stream: trio.abc.Stream) -> None:
+    def __init__(self, conn: int, kafka: MemoryKafka) -> None:
         self.conn = conn
-        self.node = node
-        self.stream = stream
-        self.scope = trio.CancelScope()
-        self.sending, self.to_send = trio.open_memory_channel[bytes](math.inf)
+        self.kafka = kafka
+        self.sending = trio.testing.MemorySendStream(self._sent, close_hook=self.end)
+        self.receiving = trio.testing.MemoryReceiveStream()
+
+    async def _sent(self) -> None:
+        if self.conn not in self.kafka.open:
+            raise trio.BrokenResourceError
+        data = self.sending.get_data_nowait()
+        self.kafka.do(lambda broker, now: broker.receive_data(self.conn, bytes(data), now))
+
+    def end(self) -> None:
+        """One side has closed it."""
+        if self.kafka.open.pop(self.conn, None) is not None:
+            self.receiving.put_eof()
+            self.kafka.do(lambda broker, now: broker.disconnected(self.conn, "", now))
 
 
 class MemoryKafka(Network):
     """The network of a consumer, with a broker at its other end. See the module."""
 
-    def __init__(self, broker: Broker, tasks: trio.Nursery) -> None:
+    def __init__(self, broker: Broker) -> None:
         self.broker = broker
         #: Addresses that do not answer at all.
         self.silent: set[Address] = set()
@@ -69,8 +81,7 @@ class MemoryKafka(Network):
         self.connects = 0
         #: A function to call with each stream that a consumer gets; gives what it gets instead.
         self.wrap: Callable[[trio.abc.Stream], trio.abc.Stream] = lambda stream: stream
-        self._tasks = tasks
-        self._links: dict[int, _Link] = {}
+        self.open: dict[int, _Link] = {}
         self._addresses: dict[Address, int] = {}
         self._changed = trio.Event()
         self.settle()
@@ -83,7 +94,7 @@ class MemoryKafka(Network):
     @property
     def links(self) -> int:
         """How many connections are open."""
-        return len(self._links)
+        return len(self.open)
 
     def consumer(self, **options: Any) -> Consumer[Any, Any]:
         """A consumer of this broker that begins at the beginning."""
@@ -122,10 +133,18 @@ class MemoryKafka(Network):
         self.settle()
         return result
 
+    def compute(self, seconds: float) -> None:
+        """The program takes that long without a checkpoint, while the broker goes on."""
+        clock = trio.lowlevel.current_clock()
+        assert isinstance(clock, trio.testing.MockClock)
+        for _ in range(100):
+            clock.jump(seconds / 100)
+            self.do(lambda broker, now: broker.handle_timeout(now))
+
     def cut(self) -> None:
         """Breaks all connections."""
-        for link in list(self._links.values()):
-            link.scope.cancel()
+        for link in list(self.open.values()):
+            link.end()
 
     # ----------------------------------------------------------------------------------------------- as the network
 
@@ -144,11 +163,9 @@ class MemoryKafka(Network):
         node = self._addresses.get(order.address)
         if node is None or not self.broker.is_listening(node):
             raise ConnectionRefusedError(111, "Connection refused")
-        ours, theirs = trio.testing.memory_stream_pair()
         conn = self.broker.accepted(node, trio.current_time())
-        self._links[conn] = link = _Link(conn, node, theirs)
-        self._tasks.start_soon(self._serve, link)
-        return self.wrap(ours)
+        self.open[conn] = link = _Link(conn, self)
+        return self.wrap(trio.StapledStream(link.sending, link.receiving))
 
     # ------------------------------------------------------------------------------------------------ as the broker
 
@@ -171,43 +188,17 @@ class MemoryKafka(Network):
                 address = Address(effect.host, effect.port or 9092 + effect.node)
                 self._addresses[address] = effect.node
                 self.broker.listening(effect.node, address, trio.current_time())
-            elif effect.conn in self._links:
-                link = self._links[effect.conn]
+            elif effect.conn in self.open:
                 if isinstance(effect, Send):
-                    link.sending.send_nowait(effect.data)
+                    self.open[effect.conn].receiving.put_data(effect.data)
                 else:
-                    link.sending.close()
+                    self.open[effect.conn].end()
         self._changed.set()
-
-    @trio.lowlevel.enable_ki_protection
-    async def _serve(self, link: _Link) -> None:
-        try:
-            with link.scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._send, link)
-                    while data := await link.stream.receive_some():
-                        self.broker.receive_data(link.conn, bytes(data), trio.current_time())
-                        self.settle()
-                    link.scope.cancel()
-        finally:
-            del self._links[link.conn]
-            await trio.aclose_forcefully(link.stream)
-            self.broker.disconnected(link.conn, "", trio.current_time())
-            self.settle()
-
-    @trio.lowlevel.enable_ki_protection
-    async def _send(self, link: _Link) -> None:
-        try:
-            async for data in link.to_send:
-                await link.stream.send_all(data)
-        except trio.BrokenResourceError:
-            pass
-        link.scope.cancel()
 
 
 def run(main: Callable[[MemoryKafka], Awaitable[T]], broker: Broker | None = None) -> T:
     """See the module."""
-    steps = _Steps()
+    steps = Steps()
     results: list[T] = []
     errors: list[BaseException] = []
 
@@ -224,7 +215,7 @@ def run(main: Callable[[MemoryKafka], Awaitable[T]], broker: Broker | None = Non
         before = trio.lowlevel.current_statistics().tasks_living
         with steps.scope:
             async with trio.open_nursery() as tasks:
-                network = MemoryKafka(kafka, tasks)
+                network = MemoryKafka(kafka)
                 tasks.start_soon(network.keep_time)
                 await test(network)
                 await trio.testing.wait_all_tasks_blocked()

@@ -28,7 +28,13 @@ PATIENCE = 20.0
 
 
 class Scene:
-    """A running broker with a topic `t` of three partitions, and a driver for those who use it."""
+    """A running broker with a topic `t` of three partitions, and a driver for those who use it.
+
+    A scenario that does without `call` and `fault` also runs on a real Kafka (tests/integration/test_contract.py).
+    """
+
+    #: The group of all consumers.
+    group = "g"
 
     def __init__(self, driver: Driver, server: BrokerServer, bootstrap: str) -> None:
         self.driver = driver
@@ -50,17 +56,17 @@ class Scene:
 
     def stored(self, tp: TopicPartition = T0) -> int | None:
         """Where whoever owns the partition next goes on: what the group has committed."""
-        found = self.call(lambda broker, _: broker.committed("g").get(tp))
+        found = self.call(lambda broker, _: broker.committed(self.group).get(tp))
         return None if found is None else found.offset
 
     def members(self) -> int:
         """How many members the group has."""
-        return len(self.call(lambda broker, _: broker.group("g")).members)
+        return len(self.call(lambda broker, _: broker.group(self.group)).members)
 
     @contextmanager
     def consumer(self, *topics: str, listener: object = None, **options: Any) -> Iterator[Consumer]:
-        """A consumer in its block, in group `g`, from the beginning on."""
-        ours = {"group_id": "g", "heartbeat_interval_ms": 50, "fetch_max_wait_ms": 20}
+        """A consumer in its block, in the group, from the beginning on."""
+        ours = {"group_id": self.group, "heartbeat_interval_ms": 50, "fetch_max_wait_ms": 20}
         with open_consumer(self.driver, self.bootstrap, **{**ours, **options}) as consumer:
             if topics:
                 self.subscribe(consumer, list(topics), listener)
@@ -68,11 +74,10 @@ class Scene:
 
     def subscribe(self, consumer: Consumer, topics: Any, listener: object = None) -> None:
         """Subscribes, with a listener of plain methods."""
-        if self.driver == "trio" and listener is not None:
-            listener = _in_trio(listener)
-        elif listener is not None:
-            listener = _in_sync(listener)
-        consumer._call("subscribe", topics, listener)
+        if listener is None:
+            consumer._call("subscribe", topics)
+        else:
+            consumer._call("subscribe", topics, _in_trio(listener) if self.driver == "trio" else _in_sync(listener))
 
 
 class Notes:
@@ -154,12 +159,12 @@ def values(records: Any) -> list[str]:
 
 
 def settle(*consumers: Consumer, until: Callable[[], object]) -> None:
-    """Polls the consumers in turn until the group is where it is to be."""
+    """Has the consumers read in turn until the group is where it is to be."""
     deadline = time.monotonic() + PATIENCE
     while not until():
         assert time.monotonic() < deadline, "it did not happen"
         for consumer in consumers:
-            consumer.poll(0.01)
+            consumer.attend(0.01)
 
 
 def wait_for(condition: Callable[[], object]) -> None:

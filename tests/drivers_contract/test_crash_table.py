@@ -96,7 +96,7 @@ def test_an_error_ends_the_block(scene: Scene, mode: str) -> None:
     options: dict[str, dict[str, object]] = {
         "automatic": {},
         "manual": {"enable_auto_commit": False},
-        "explicit": {"acknowledgement_mode": "explicit"},
+        "explicit": {"acknowledgement_mode": "explicit", "revocation_drain_ms": 50},
         "at_most_once": {"delivery": "at_most_once"},
     }
     scene.append("a", "b", "c", "d")

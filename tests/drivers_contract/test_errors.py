@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,12 +11,14 @@ from dekaf_proto import errors
 from dekaf_proto.errors import ErrorCode
 from dekaf_proto.messages import ApiKey
 from dekaf_proto.types import OffsetAndMetadata, TopicPartition
+from tests.drivers_contract.needs import needs
 from tests.drivers_contract.scene import T0, T1, Notes, Scene, settle, values
 from tests.integration.drivers import Consumer
 
 MANUAL: dict[str, Any] = {"enable_auto_commit": False}
 
 
+@needs("listeners", "batches", "commit_async")
 def test_a_record_of_before_a_loss_is_not_committed_after_it(scene: Scene) -> None:
     """Neither by `commit` nor by `commit_async`: the group may have gone further meanwhile."""
     scene.append(*"abcd")
@@ -78,7 +81,7 @@ def test_no_answer_in_time(scene: Scene) -> None:
 
 def test_what_passes_is_tried_again(scene: Scene) -> None:
     scene.append("a")
-    with scene.consumer("t", **MANUAL) as consumer:
+    with scene.consumer("t", retry_backoff_ms=10, retry_backoff_max_ms=20, **MANUAL) as consumer:
         msg = consumer.read(1)[0]
         for code in ("NOT_COORDINATOR", "COORDINATOR_LOAD_IN_PROGRESS", "UNKNOWN_TOPIC_OR_PARTITION"):
             scene.fault(api=ApiKey.OFFSET_COMMIT, error=ErrorCode[code])
@@ -90,6 +93,7 @@ def test_what_passes_is_tried_again(scene: Scene) -> None:
         assert metrics.failed_commits >= 3
 
 
+@needs("listeners")
 def test_a_rebalance_that_waits_for_the_program(scene: Scene) -> None:
     """A commit in a listener that finds the group gone on does not wait for itself."""
     caught: list[Exception] = []
@@ -127,19 +131,24 @@ def test_no_offset_to_begin_at(scene: Scene) -> None:
         assert values(consumer.read(1)) == ["b"]
 
 
-@pytest.mark.parametrize("way", ["for", "poll", "batches"])
-def test_a_record_that_can_not_be_read(scene: Scene, way: str) -> None:
+def test_a_record_that_can_not_be_read(scene: Scene) -> None:
+    can_not_be_read(scene, lambda consumer: consumer.read(1))
+
+
+@needs("batches")
+@pytest.mark.parametrize("way", ["poll", "batches"])
+def test_a_record_in_a_batch_that_can_not_be_read(scene: Scene, way: str) -> None:
+    can_not_be_read(scene, lambda consumer: consumer.poll() if way == "poll" else next(consumer.batches()))
+
+
+def can_not_be_read(scene: Scene, read: Callable[[Consumer], Any]) -> None:
     """It comes again and again, the ones before it are finished, and it is passed over by a seek."""
 
     def number(data: bytes) -> int:
         return int(data)
 
     def step(consumer: Consumer) -> list[int]:
-        if way == "for":
-            return [record.value for record in consumer.read(1)]
-        if way == "poll":
-            return [record.value for record in consumer.poll()]
-        return [record.value for record in next(consumer.batches())]
+        return [record.value for record in read(consumer)]
 
     scene.append("1", "x", "3")
     with scene.consumer("t", value_deserializer=number, auto_commit_interval_ms=3_600_000) as consumer:

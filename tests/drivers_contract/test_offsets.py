@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -11,8 +13,9 @@ import pytest
 
 from dekaf_proto import errors
 from dekaf_proto.types import OffsetAndMetadata, TopicPartition
-from tests.drivers_contract.scene import ALL, T0, T1, Notes, Scene, settle, values, wait_for
-from tests.integration.drivers import Driver, open_consumer
+from tests.drivers_contract.needs import needs
+from tests.drivers_contract.scene import ALL, PATIENCE, T0, T1, Notes, Scene, settle, values, wait_for
+from tests.integration.drivers import DRIVERS, EMBEDDED, Driver, open_consumer
 
 HOUR = 3_600_000
 MANUAL: dict[str, Any] = {"enable_auto_commit": False}
@@ -41,6 +44,7 @@ def test_a_break_and_a_new_for(scene: Scene) -> None:
         assert values(consumer.read(2)) == ["c", "d"]
 
 
+@needs("batches")
 def test_a_batch_is_finished_by_asking_for_the_next(scene: Scene) -> None:
     scene.append(*"abcdef")
     with scene.consumer("t", auto_commit_interval_ms=50) as consumer:
@@ -78,6 +82,7 @@ def test_stored_offsets(scene: Scene) -> None:
     assert scene.stored() == 3
 
 
+@needs("batches", "commit_async")
 def test_commits_of_every_kind(scene: Scene) -> None:
     scene.append(*"abcdefgh")
     done: list[tuple[Mapping[TopicPartition, OffsetAndMetadata], Exception | None]] = []
@@ -157,9 +162,11 @@ def test_a_seek_in_the_loop(scene: Scene) -> None:
     assert scene.stored() == 5
 
 
+@needs("batches")
 def test_acknowledging_from_threads_in_any_order(scene: Scene) -> None:
     scene.append(*"abcdefgh")
-    with scene.consumer("t", auto_commit_interval_ms=20, max_unacknowledged_records=4, **EXPLICIT) as consumer:
+    options = {"max_unacknowledged_records": 4, "revocation_drain_ms": 50, **EXPLICIT}  # four are left at the end
+    with scene.consumer("t", auto_commit_interval_ms=20, **options) as consumer:
         records = consumer.read(4)
         assert list(consumer.poll(0.1)) == []  # no more than that are out
         assert consumer.metrics().outstanding == 4
@@ -169,7 +176,7 @@ def test_acknowledging_from_threads_in_any_order(scene: Scene) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        assert consumer.metrics().outstanding == 1
+        wait_for(lambda: consumer.metrics().outstanding == 1)
         assert scene.stored() in (None, 0)
         consumer._call("acknowledge", records[0])
         wait_for(lambda: scene.stored() == 4)
@@ -180,6 +187,7 @@ def test_acknowledging_from_threads_in_any_order(scene: Scene) -> None:
     assert scene.stored() == 4
 
 
+@needs("listeners")
 @pytest.mark.parametrize("late", [False, True])
 def test_a_revocation_waits_for_what_is_being_worked_on(scene: Scene, late: bool) -> None:
     scene.append(*"abc")
@@ -210,6 +218,7 @@ def test_at_most_once_gives_nothing_twice(scene: Scene) -> None:
     assert got == list("abcdefgh")
 
 
+@needs("batches")
 def test_at_most_once_in_a_rebalance(scene: Scene) -> None:
     scene.append(*"abcdefgh")
     options: dict[str, Any] = {"delivery": "at_most_once", "max_poll_records": 5}
@@ -217,13 +226,14 @@ def test_at_most_once_in_a_rebalance(scene: Scene) -> None:
         got = values(consumer.read(2))
         assert scene.stored() == 5
         with scene.consumer("t", **options) as other:
-            for _ in range(200):
+            deadline = time.monotonic() + PATIENCE
+            while len(got) < 8 or not other.assignment:
+                assert time.monotonic() < deadline, got
                 got += values(consumer.poll(0.01)) + values(other.poll(0.01))
-                if len(got) == 8 and other.assignment:
-                    break
     assert sorted(got) == list("abcdefgh")
 
 
+@needs("listeners")
 def test_exactly_once_by_ones_own_store(scene: Scene) -> None:
     scene.append(*"abcdef")
     store: dict[TopicPartition, int] = {}
@@ -243,6 +253,7 @@ def test_exactly_once_by_ones_own_store(scene: Scene) -> None:
     assert scene.stored() is None
 
 
+@needs("batches")
 def test_two_consumers_in_one_process(scene: Scene) -> None:
     other_driver: Driver = "trio" if scene.driver == "sync" else "sync"
     for partition in range(3):
@@ -258,6 +269,25 @@ def test_two_consumers_in_one_process(scene: Scene) -> None:
             assert not each.poll(0.01)  # which finishes the batch in hand
     assert scene.members() == 0
     assert [scene.stored(tp) for tp in ALL] == [3, 3, 3]
+
+
+def test_a_group_of_all_drivers(scene: Scene) -> None:
+    scene.call(lambda broker, _: broker.create_topic("u", 4))
+    for partition in range(4):
+        scene.append("a", "b", topic="u", partition=partition)
+    others = [driver for driver in (*DRIVERS, *EMBEDDED) if driver != scene.driver]
+    quick = {"group_id": "g", "heartbeat_interval_ms": 50, "fetch_max_wait_ms": 20}
+    with ExitStack() as stack:
+        first = scene.consumer("u", auto_commit_interval_ms=HOUR)  # which leads
+        members = [stack.enter_context(first)]
+        settle(*members, until=lambda: members[0].assignment)
+        for driver in others:
+            members.append(stack.enter_context(open_consumer(driver, scene.bootstrap, **quick)))
+            members[-1]._call("subscribe", "u")
+        settle(*members, until=lambda: all(len(member.assignment) == 1 for member in members))
+        owned = sorted(tp.partition for member in members for tp in member.assignment)
+        assert owned == [0, 1, 2, 3]
+    assert scene.members() == 0
 
 
 def test_metrics_of_a_group(scene: Scene) -> None:

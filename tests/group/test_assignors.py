@@ -507,6 +507,19 @@ def test_it_comes_to_rest(assignor: StickyAssignor | CooperativeStickyAssignor, 
     check()
 
 
+def test_sticky_does_not_swap_for_ever() -> None:  # A6
+    """m5 is the only one near to half of them, and m0 to none of what it wants: each rebalance would move a0 and b3."""
+    topics = in_racks(a="- - - - x x x", b="x x - -")
+    members = [member("m0", "b", "b0 b1 b2", 1, "y"), member("m1", "ab", "a1 a2 a3 b3", 1)]
+    members.append(member("m5", "ab", "a0 a4 a5 a6", 1, "x"))
+    seen = []
+    for generation in range(2, 6):
+        got = STICKY.assign(topics, members)
+        seen.append(shown(got))
+        members = rejoined(STICKY, members, got, generation)
+    assert seen[1] == seen[2] == seen[3]
+
+
 def test_what_would_go_in_circles_is_cut_short() -> None:
     """m and n, whose racks have few of their partitions, would change a0 and c1 with o for ever."""
     topics = in_racks(a="xz - y xy y z y z", c="- yz yz yz z z x", d="- z xz y")

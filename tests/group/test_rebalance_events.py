@@ -8,13 +8,13 @@ import pytest
 
 from dekaf_proto.consumer import FetchedRecords
 from dekaf_proto.errors import CommitFailedError, ErrorCode, LocalProtocolError, NotAssignedError
-from dekaf_proto.events import PartitionsAssigned, PartitionsLost, PartitionsRevoked, Rebalance
+from dekaf_proto.events import EndOfPartition, PartitionsAssigned, PartitionsLost, PartitionsRevoked, Rebalance
 from dekaf_proto.group.classic import MemberState
 from dekaf_proto.messages import ApiKey
 from dekaf_proto.messages.offset_commit import OffsetCommitRequest
 from dekaf_proto.operation import Operation
 from dekaf_proto.types import TopicPartition
-from tests.group.helpers import Group, Program
+from tests.group.helpers import NAMES, Group, Program
 
 T0, T1 = TopicPartition("t", 0), TopicPartition("t", 1)
 COOPERATIVE: dict[str, Any] = {"partition_assignment_strategy": ["cooperative-sticky"]}
@@ -608,3 +608,36 @@ def test_buffered_records_of_a_lost_partition_are_dropped() -> None:  # G21, les
     group.settle()
     group.run_for(1)
     assert one.records == ["c0"]
+
+
+# ------------------------------------------------------------------------------------------------- reading to the end
+
+
+@pytest.mark.parametrize("cause", ["a member that comes", "removed"])
+def test_while_partitions_are_on_their_way_back_the_end_is_not_reached(cause: str) -> None:
+    group, one = stable()
+    bound = group.result(one.consumer.until_end(group.now))
+    one.sleep()
+    if cause == "removed":
+        group.broker.expire_member("g", one.membership.member_id, group.now)
+    else:
+        group.append("c0", partition=0)
+        group.append("c1", partition=1)
+        bound = group.result(one.consumer.until_end(group.now))
+        two = group.join()
+    group.run_until(lambda: one.consumer._subscription.has_event)
+    told: list[str] = []
+    values: list[str] = []
+    while not isinstance(output := one.consumer.poll(group.now, bound), EndOfPartition):
+        if isinstance(output, Rebalance):
+            told.append(NAMES[type(output)])
+            one.consumer.event_done(output, group.now)
+        elif isinstance(output, FetchedRecords):
+            values += [record.value.decode() for record in output]
+        else:
+            assert output is None
+            group.result(one.consumer.wait(group.now, None, bound))
+    assert told == (["lost", "assigned"] if cause == "removed" else ["revoked", "assigned"])
+    if cause != "removed":
+        group.run_until(lambda: len(two.records) == 1)
+        assert sorted(values + two.records) == ["c0", "c1"]

@@ -35,8 +35,10 @@ from dekaf_proto.group.classic import GroupMetadata
 from dekaf_proto.records import Record
 from dekaf_proto.types import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 
-Driver = Literal["sync", "trio"]
+Driver = Literal["sync", "trio", "selectors", "asyncio"]
 DRIVERS: tuple[Driver, ...] = ("sync", "trio")
+#: The loops of docs/examples, which can do less (see `embedded`).
+EMBEDDED: tuple[Driver, ...] = ("selectors", "asyncio")
 PATIENCE = 30.0
 
 T = TypeVar("T")
@@ -92,6 +94,10 @@ class Consumer(ABC):
     def read_to_end(self) -> list[AnyRecord]:
         """All that is left, by `records(until_end=True)`."""
         return list(self.records(until_end=True))
+
+    def attend(self, seconds: float) -> None:
+        """Reads for some time, whatever comes: the group's events, most of all."""
+        self.poll(seconds)
 
     def assign(self, partitions: Partitions) -> None:
         self._call("assign", partitions)
@@ -214,6 +220,12 @@ def open_consumer(driver: Driver, bootstrap: str, **options: Any) -> Iterator[Co
     ours = {"auto_offset_reset": "earliest", "default_api_timeout_ms": int(PATIENCE * 1000), "fetch_max_wait_ms": 100}
     options = {**ours, **options}
     config = ConsumerConfig[Any, Any](bootstrap_servers=bootstrap, **options)
+    if driver in EMBEDDED:
+        from tests.integration.embedded import opened
+
+        with opened(driver, config) as consumer:
+            yield consumer
+        return
     with _opened_sync(config) if driver == "sync" else _opened_trio(config) as consumer:
         yield consumer
 

@@ -184,10 +184,84 @@ class JavaHelper:
         return answer["result"]
 
 
+class JavaClients:
+    """What Java's clients do with a cluster, whoever it is."""
+
+    java: JavaHelper
+
+    @property
+    def bootstrap(self) -> str:
+        raise NotImplementedError
+
+    def produce(
+        self,
+        records: Iterable[Produced],
+        codec: Codec = "none",
+        transactional_id: str | None = None,
+        end: Literal["commit", "abort", "open"] = "commit",
+        flush_every: int | None = None,
+        idempotent: bool = True,
+        configs: Mapping[str, object] | None = None,
+    ) -> list[Placed]:
+        """Produces with Java's producer (acks=all) and tells where each record went.
+
+        With a `transactional_id` all of them are one transaction, which `end` commits, aborts or leaves open: the next
+        call with the same id goes on with it, `end_transaction` ends it. `flush_every`: a batch is at most that long.
+        """
+        rows = [
+            {
+                "topic": r.topic,
+                "partition": r.partition,
+                "key": _hex(r.key),
+                "value": _hex(r.value),
+                "headers": [[name, _hex(value)] for name, value in r.headers],
+                "timestamp": r.timestamp,
+            }
+            for r in records
+        ]
+        options: dict[str, object] = {"codec": codec, "idempotent": idempotent, "configs": dict(configs or {})}
+        if transactional_id is not None:
+            options |= {"transactional_id": transactional_id, "end": end}
+        if flush_every is not None:
+            options["flush_every"] = flush_every
+        return [Placed(**row) for row in self._call("produce", records=rows, **options)]
+
+    def end_transaction(self, transactional_id: str, end: Literal["commit", "abort"]) -> None:
+        self._call("end_transaction", transactional_id=transactional_id, end=end)
+
+    def consume(self, topic: str, partition: int = 0, read_committed: bool = False) -> list[Consumed]:
+        """What Java's consumer reads from the partition's beginning to its present end."""
+        rows = self._call("consume", topic=topic, partition=partition, read_committed=read_committed)
+        for row in rows:
+            row["key"], row["value"] = _bytes(row["key"]), _bytes(row["value"])
+            row["headers"] = tuple((name, _bytes(value)) for name, value in row["headers"])
+        return [Consumed(**row) for row in rows]
+
+    def offset(
+        self, topic: str, partition: int, at: Literal["earliest", "latest"] | int, read_committed: bool = False
+    ) -> int:
+        """The first offset, the end, or the first offset at or after a time in milliseconds (-1: none)."""
+        answer = self._call("offset", topic=topic, partition=partition, at=at, read_committed=read_committed)
+        return int(answer)
+
+    def committed(self, group: str) -> dict[tuple[str, int], tuple[int, str]]:
+        """What the group has committed: (topic, partition) -> (offset, metadata)."""
+        rows = self._call("committed", group=group)
+        return {(row["topic"], row["partition"]): (row["offset"], row["metadata"]) for row in rows}
+
+    def describe_group(self, group: str) -> dict[str, Any]:
+        """`state`, `strategy`, `coordinator` (a node) and `members`: of each `id`, `instance` and `partitions`."""
+        answer: dict[str, Any] = self._call("describe_group", group=group)
+        return answer
+
+    def _call(self, op: str, **arguments: object) -> Any:
+        return self.java.call(op, bootstrap=self.bootstrap, **arguments)
+
+
 # ---------------------------------------------------------------------------------------------------------- the brokers
 
 
-class KafkaCluster:
+class KafkaCluster(JavaClients):
     """Brokers 1 to `nodes`, each also a controller, on free ports of 127.0.0.1.
 
     `configs` are further lines of server.properties. `version`: of Kafka, by default that in KAFKA_VERSION, or
@@ -333,73 +407,7 @@ class KafkaCluster:
         """Moves the log's start to `before`."""
         self._call("delete_records", topic=topic, partition=partition, before=before)
 
-    # -- records and offsets
-
-    def produce(
-        self,
-        records: Iterable[Produced],
-        codec: Codec = "none",
-        transactional_id: str | None = None,
-        end: Literal["commit", "abort", "open"] = "commit",
-        flush_every: int | None = None,
-        idempotent: bool = True,
-        configs: Mapping[str, object] | None = None,
-    ) -> list[Placed]:
-        """Produces with Java's producer (acks=all) and tells where each record went.
-
-        With a `transactional_id` all of them are one transaction, which `end` commits, aborts or leaves open: the next
-        call with the same id goes on with it, `end_transaction` ends it. `flush_every`: a batch is at most that long.
-        """
-        rows = [
-            {
-                "topic": r.topic,
-                "partition": r.partition,
-                "key": _hex(r.key),
-                "value": _hex(r.value),
-                "headers": [[name, _hex(value)] for name, value in r.headers],
-                "timestamp": r.timestamp,
-            }
-            for r in records
-        ]
-        options: dict[str, object] = {"codec": codec, "idempotent": idempotent, "configs": dict(configs or {})}
-        if transactional_id is not None:
-            options |= {"transactional_id": transactional_id, "end": end}
-        if flush_every is not None:
-            options["flush_every"] = flush_every
-        return [Placed(**row) for row in self._call("produce", records=rows, **options)]
-
-    def end_transaction(self, transactional_id: str, end: Literal["commit", "abort"]) -> None:
-        self._call("end_transaction", transactional_id=transactional_id, end=end)
-
-    def consume(self, topic: str, partition: int = 0, read_committed: bool = False) -> list[Consumed]:
-        """What Java's consumer reads from the partition's beginning to its present end."""
-        rows = self._call("consume", topic=topic, partition=partition, read_committed=read_committed)
-        for row in rows:
-            row["key"], row["value"] = _bytes(row["key"]), _bytes(row["value"])
-            row["headers"] = tuple((name, _bytes(value)) for name, value in row["headers"])
-        return [Consumed(**row) for row in rows]
-
-    def offset(
-        self, topic: str, partition: int, at: Literal["earliest", "latest"] | int, read_committed: bool = False
-    ) -> int:
-        """The first offset, the end, or the first offset at or after a time in milliseconds (-1: none)."""
-        answer = self._call("offset", topic=topic, partition=partition, at=at, read_committed=read_committed)
-        return int(answer)
-
-    def committed(self, group: str) -> dict[tuple[str, int], tuple[int, str]]:
-        """What the group has committed: (topic, partition) -> (offset, metadata)."""
-        rows = self._call("committed", group=group)
-        return {(row["topic"], row["partition"]): (row["offset"], row["metadata"]) for row in rows}
-
-    def describe_group(self, group: str) -> dict[str, Any]:
-        """`state`, `strategy`, `coordinator` (a node) and `members`: of each `id`, `instance` and `partitions`."""
-        answer: dict[str, Any] = self._call("describe_group", group=group)
-        return answer
-
     # -- below
-
-    def _call(self, op: str, **arguments: object) -> Any:
-        return self.java.call(op, bootstrap=self.bootstrap, **arguments)
 
     def _has_leaders(self, topic: str, count: int) -> bool:
         try:
@@ -449,6 +457,7 @@ class KafkaCluster:
             "transaction.state.log.num.partitions": 3,
             "transaction.state.log.replication.factor": copies,
             "transaction.state.log.min.isr": 1,
+            "transaction.abort.timed.out.transaction.cleanup.interval.ms": 500,  # how soon a timeout is noticed
             "share.coordinator.state.topic.num.partitions": 3,
             "share.coordinator.state.topic.replication.factor": copies,
             "share.coordinator.state.topic.min.isr": 1,

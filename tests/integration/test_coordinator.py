@@ -6,82 +6,17 @@ is taken to wait.
 
 from __future__ import annotations
 
-import socket
-import time
 from collections.abc import Callable
-from typing import TypeVar
 
 import pytest
 
 from dekaf_proto.errors import ErrorCode
-from dekaf_proto.messages import ApiVersionsRequest, FindCoordinatorRequest, JoinGroupResponse, SyncGroupResponse
-from dekaf_proto.wire import FrameReader, decode_response, encode_request, response_class
-from dekaf_proto.wire.schema import Request, Response
+from dekaf_proto.messages import DescribeGroupsRequest, JoinGroupResponse, SyncGroupResponse
 from tests.broker.members import GroupPeer, Member, Members, broker
 from tests.integration.kafka import KafkaCluster
+from tests.integration.wire import Wire
 
-S = TypeVar("S", bound=Response)
-
-MOMENT = 0.4
 OTHER = (("range", b"other"),)
-
-
-class Wire(Members):
-    """Sends requests to a real Kafka, one connection each."""
-
-    def __init__(self, kafka: KafkaCluster, topic: str) -> None:
-        self.group_id = self.topic = topic
-        self._address = (kafka.bootstrap.split(":")[0], int(kafka.bootstrap.split(":")[1]))
-        self._sockets: dict[int, tuple[socket.socket, FrameReader]] = {}
-
-    def close(self) -> None:
-        for connection, _ in self._sockets.values():
-            connection.close()
-
-    def connect(self, node: int = 0) -> int:
-        connection = socket.create_connection(self._address, timeout=10)
-        self._sockets[connection.fileno()] = (connection, FrameReader())
-        return connection.fileno()
-
-    def send(self, conn: int, request: Request[S], version: int) -> int:
-        self._sockets[conn][0].sendall(encode_request(request, version, 1, "peer"))
-        return 1
-
-    def receive(self, conn: int, cls: type[S], version: int) -> S | None:
-        return self._receive(conn, cls, version, MOMENT)
-
-    def _receive(self, conn: int, cls: type[S], version: int, seconds: float) -> S | None:
-        connection, frames = self._sockets[conn]
-        connection.settimeout(seconds)
-        while (frame := frames.next_frame()) is None:
-            try:
-                data = connection.recv(65536)
-            except TimeoutError:
-                return None
-            assert data, "Kafka has closed the connection"
-            frames.receive_data(data)
-        return decode_response(cls, version, frame)[1]
-
-    def ask(self, request: Request[S], version: int, *, conn: int | None = None, node: int = 0) -> S:
-        conn = self.connect() if conn is None else conn
-        self.send(conn, request, version)
-        answer = self._receive(conn, response_class(type(request)), version, 20)
-        assert answer is not None
-        return answer
-
-    def pass_time(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-    def wait_for_coordinator(self) -> None:
-        """The topic of offsets is made with the first question."""
-        self.ask(ApiVersionsRequest("peer", "1"), 3)
-        for _ in range(100):
-            if self.ask(FindCoordinatorRequest(coordinator_keys=[self.group_id]), 4).coordinators[0].error_code == 0:
-                break
-            time.sleep(0.2)
-        # Until it is loaded.
-        while Member(self, None, [("x", b"")], "consumer", 10, 10, 9).heartbeat() != ErrorCode.UNKNOWN_MEMBER_ID:
-            time.sleep(0.1)
 
 
 def joined(member: Member, answer: JoinGroupResponse | None) -> object:
@@ -265,6 +200,25 @@ def who_does_not_come(group: Members) -> list[object]:
     return seen
 
 
+def described(group: Members) -> list[object]:
+    a, b = group.member(), group.member("one")
+    seen = [description(group)]
+    seen += [*stable(a, b), description(group), description(group, version=3)]
+    seen += [joined(a, a.join()), description(group), joined(b, b.join()), description(group)]
+    return seen
+
+
+def description(group: Members, version: int = 6) -> object:
+    (found,) = group.ask(DescribeGroupsRequest([group.group_id]), version).groups
+    found.error_message = None if found.error_message is None else found.error_message.replace(group.group_id, "g")
+    members = sorted(
+        (m.group_instance_id or "", m.client_id, m.client_host, m.member_metadata, m.member_assignment)
+        for m in found.members
+    )
+    error = ErrorCode(found.error_code).name
+    return error, found.error_message, found.group_state, found.protocol_type, found.protocol_data, members
+
+
 SCENARIOS: dict[str, Callable[[Members], list[object]]] = {
     "a pair": a_pair,
     "in each state": in_each_state,
@@ -278,6 +232,7 @@ SCENARIOS: dict[str, Callable[[Members], list[object]]] = {
     "statics in a rebalance": statics_in_a_rebalance,
     "other protocols of a static member": other_protocols_of_a_static_member,
     "who does not come": who_does_not_come,
+    "described": described,
 }
 
 

@@ -92,7 +92,11 @@ class Life:
         if rest:
             self._group.settle(rest)
         while self._paused:
-            self._paused.pop().go_on()
+            member = self._paused.pop()
+            before = len(member.rows_of("assigned"))
+            member.go_on()
+            # Until it hears that it was removed it takes itself for the owner; closing would then be a revocation.
+            self._group.wait("the member to be back", lambda m=member, n=before: len(m.rows_of("assigned")) > n)
         self._group.settle(self.members)
 
     def _replace(self, end: Callable[[Process], object]) -> None:

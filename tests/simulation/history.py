@@ -6,6 +6,7 @@
     two owners       nobody commits for a partition for which somebody else has committed in the same generation
     order            what a program is given of a partition begins at what was committed when it was assigned, and goes
                      on without a gap and without a record twice; nothing comes of what it was not assigned
+    uncommitted      at_most_once gives nothing that is not committed yet
     twice            at_most_once gives no record a second time; where nothing goes wrong, no mode does
     overlap          where nothing goes wrong, no partition is two programs' at a time
 
@@ -54,6 +55,9 @@ class History:
         """A program was given a record."""
         key = record.topic_partition, record.offset
         self.delivered[key] += 1
+        if self.plan.at_most_once:
+            end = self.committed.get(record.topic_partition, 0)
+            assert record.offset < end, f"uncommitted: {key} is given when {end} is committed"
         if self.plan.at_most_once or self.plan.calm:
             assert self.delivered[key] == 1, f"twice: {key}"
 

@@ -33,6 +33,8 @@ STRATEGIES: Final = (
 )
 #: Seconds; short ones, so that much happens in little time.
 SESSION, HEARTBEAT, POLL_INTERVAL, API_TIMEOUT, CLOSE_TIMEOUT = 3.0, 0.8, 6.0, 5.0, 4.0
+#: How long a worker may take for a record: longer than anybody waits for it.
+SLOW: Final = (5.0, 10.0)
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from dekaf_proto.events import Failed, PartitionsAssigned, PartitionsLost, Parti
 from dekaf_proto.operation import Operation
 from dekaf_proto.types import TopicPartition
 from tests.simulation.history import AnyRecord
-from tests.simulation.plan import API_TIMEOUT, CLOSE_TIMEOUT, Member, Mode
+from tests.simulation.plan import API_TIMEOUT, CLOSE_TIMEOUT, SLOW, Member, Mode
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -47,6 +47,8 @@ class Program:
         self.topics = member.topics
         #: It is to unsubscribe for so long.
         self.away = 0.0
+        #: How many records its workers have.
+        self.working = 0
         #: How long it does nothing the next time that it works.
         self.pause = 0.0
         self.rests = False
@@ -366,11 +368,16 @@ class Program:
 
     def _hand_to_a_worker(self, record: AnyRecord) -> None:
         def done() -> None:
+            self.working -= 1
             if self.alive:
                 self.world.history.was_finished(record)
                 self.consumer.acknowledge(record, self.now)
 
-        self.world.network._at(self.now + self.random.random() * self.member.work * 4, done)
+        seconds = self.random.random() * self.member.work * 4
+        if not (self.world.plan.calm or self.world.mended) and self.random.random() < 0.03:
+            seconds = self.random.uniform(*SLOW)
+        self.working += 1
+        self.world.network._at(self.now + seconds, done)
 
     def _commit(self, what: Any) -> Steps:
         operation = self._start(self.consumer.commit(what, self.now), API_TIMEOUT)

@@ -75,9 +75,18 @@ def test_a_record_given_twice_is_seen(which: str) -> None:
     tolerant.was_delivered(record)
     tolerant.was_delivered(record)
     seen = history(**{which: True})
+    seen.was_committed(0.0, 1, "p", A0, CommittedOffset(0 if which == "calm" else 1))
     seen.was_delivered(record)
     with pytest.raises(AssertionError, match="twice"):
         seen.was_delivered(record)
+
+
+def test_a_record_that_is_given_before_it_is_committed_is_seen() -> None:
+    seen = history(at_most_once=True)
+    seen.was_committed(0.0, 1, "p", A0, CommittedOffset(1))
+    seen.was_delivered(make_record("a", 0, 0, None, b""))
+    with pytest.raises(AssertionError, match="uncommitted"):
+        seen.was_delivered(make_record("a", 0, 1, None, b""))
 
 
 def test_two_who_have_a_partition_are_seen() -> None:

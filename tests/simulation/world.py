@@ -22,7 +22,7 @@ from dekaf_proto.types import TopicPartition
 from tests.consumer.helpers import check_invariant
 from tests.network import Network
 from tests.simulation.history import History
-from tests.simulation.plan import AUTOMATIC, Member, plan_of
+from tests.simulation.plan import AUTOMATIC, SLOW, Member, plan_of
 from tests.simulation.program import UNIX_OFFSET, Program
 
 #: Seconds in which everything has to be in order again, and how long the group then has to stay as it is.
@@ -72,7 +72,7 @@ class World:
         self._watch(self.broker.cluster.group("g"))
         self.programs: list[Program] = []
         self._starts = 0
-        self._mended = False
+        self.mended = False
         self._closing = False
         self.network.checks.append(self._check)
 
@@ -102,7 +102,6 @@ class World:
         self.network.run_for(end - self.network.now)
         self._mend()
         self.network.run_for(SETTLES)  # what was not answered is given up
-        self._wake_static_group()
         self._must_come("all is done and the group at rest", self._is_in_order)
         generation = self.broker.group("g").generation
         self.network.run_for(REST)
@@ -132,8 +131,10 @@ class World:
         names = sorted(program.consumer.group_metadata().member_id for program in alive)
         if sorted(member.member_id for member in group.members) != names:
             return False
-        if any(program.rests or program.leaving or program.has_news for program in alive):
+        if any(program.rests or program.leaving or program.working or program.has_news for program in alive):
             return False
+        if any(offset < self.broker.end_offset(*tp) for program in alive for tp, offset in program.owned.items()):
+            return False  # it reads again what was finished and not committed
         wanted = {
             TopicPartition(p.topic.name, p.index)
             for p in self.broker.cluster.partitions()
@@ -179,6 +180,8 @@ class World:
             assert isinstance(request, OffsetCommitRequest)
             who = request.group_instance_id or request.member_id
             generation = request.generation_id_or_member_epoch
+            assert generation == group.generation, f"a commit of {who} in {generation}, it is {group.generation} now"
+            assert request.member_id in group.members, f"a commit of {who}, who is no member"
             self.history.was_committed(self.network.now, generation, who, partition, committed)
             store(partition, committed)
 
@@ -197,22 +200,9 @@ class World:
     def _running(self, member: Member) -> list[Program]:
         return [p for p in self.programs if p.alive and p.member is member and not p.leaving]
 
-    def _wake_static_group(self) -> None:
-        """Starts a rebalance in a group with static members.
-
-        A static member that comes back gets its old assignment, and nobody shares out anew (G13, G28). So new
-        partitions that came while the leader was away, and those that a cooperative rebalance had taken from a member
-        that then went, have to wait for the next rebalance: a gap that the protocol has.
-        """
-        members = self.broker.group("g").members
-        if members and any(member.instance_id is not None for member in members):
-            self.note("a rebalance, for the sake of static members")
-            self.plan.calm = False
-            self.broker.expire_member("g", self.random.choice(members).member_id, self.network.now)
-
     def has_ended(self, member: Member) -> None:
         """A program has ended; if it was the last one of the first member (fenced, say), another one has to go on."""
-        if self._mended and not self._closing and member is self.plan.members[0] and not self._running(member):
+        if self.mended and not self._closing and member is self.plan.members[0] and not self._running(member):
             self._start(member)
 
     # ------------------------------------------------------------------------------------------------------ what comes
@@ -238,7 +228,7 @@ class World:
 
     def _something_happens(self) -> None:
         random = self.random
-        if self._mended:
+        if self.mended:
             return
         calm: list[Callable[[], None]] = [self._one_leaves, self._one_leaves, self._one_comes, self._one_unsubscribes]
         wild = [
@@ -256,6 +246,7 @@ class World:
             self._connections_break,
             self._connections_break,
             self._silence,
+            self._one_leaves_in_silence,
             self._answers_are_wrong,
             self._answers_are_wrong,
             self._a_member_is_put_out,
@@ -273,7 +264,7 @@ class World:
 
     def _comes(self, member: Member) -> None:
         """A program starts, if it does not run; where nothing goes wrong, not before its predecessor has ended."""
-        if self._mended or self._running(member):
+        if self.mended or self._running(member):
             return
         if self.plan.calm and any(program.member is member for program in self._alive()):
             self._in(0.5, lambda: self._comes(member))
@@ -376,6 +367,17 @@ class World:
         self.network.block(node)
         self._in(self.random.uniform(0.1, 6), lambda: self.network.unblock(node))
 
+    def _one_leaves_in_silence(self) -> None:
+        """The coordinator is not to be heard for longer than anybody may take to leave."""
+        program = self._one()
+        node = self.broker.coordinator("g")
+        if program is not None and node is not None:
+            self.note(f"silence around node {node}, the coordinator")
+            self.network.block(node)
+            self._in(self.random.uniform(*SLOW), lambda: self.network.unblock(node))
+            program.leave()
+            self._comes_back(program.member)
+
     def _answers_are_wrong(self) -> None:
         api = self.random.choice(list(_CODES))
         what: dict[str, Any] = self.random.choice(
@@ -417,7 +419,7 @@ class World:
     def _mend(self) -> None:
         """Nothing goes wrong any more."""
         self.note("everything is mended")
-        self._mended = True
+        self.mended = True
         self.broker.faults.clear()
         for node in self.broker.nodes:
             self._start_node(node)
@@ -431,9 +433,9 @@ class World:
         first = self.plan.members[0]
         for member in self.plan.members:
             if not self._running(member) and (member is first or self.random.random() < 0.5):
-                self._mended = False
+                self.mended = False
                 self._comes(member)
-                self._mended = True
+                self.mended = True
         # Somebody has to read everything, and what is new has to be seen before it is looked for.
         for program in self._running(first):
             program.topics = list(self.plan.topics)

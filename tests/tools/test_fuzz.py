@@ -9,8 +9,10 @@ import pytest
 # Only a checkout has it: where the tests run against an installed dekaf they may stand alone.
 fuzz = pytest.importorskip("fuzz", reason="fuzz/ is not beside the tests")
 
+from dekaf_proto.errors import DecodeError  # noqa: E402
+from dekaf_proto.group.payloads import decode_assignment, decode_subscription  # noqa: E402
 from dekaf_proto.records import Codec  # noqa: E402
-from fuzz import __main__ as runner, frames, messages, mutations, records  # noqa: E402  # see above
+from fuzz import __main__ as runner, frames, messages, mutations, payloads, records  # noqa: E402  # see above
 from tests.strategies import class_versions  # noqa: E402
 
 
@@ -30,6 +32,18 @@ def test_seeds_get_past_the_checksum() -> None:
         records.read(records.with_right_crcs(seed[1:]), True) for seed in records.seeds() if not seed[0] & records.WRAP
     ]
     assert sum(len(result) > 2 for result in seen) > len(seen) / 3
+
+
+def test_some_seeds_of_what_members_say_can_be_read() -> None:
+    found = {0: 0, payloads.ASSIGNMENT: 0}
+    for seed in payloads.seeds():
+        try:
+            read = decode_assignment(seed[1:]) if seed[0] else decode_subscription(seed[1:]).topics
+        except DecodeError:
+            continue
+        found[seed[0]] += len(read) > 0
+    assert found[0] > 10
+    assert found[payloads.ASSIGNMENT] > 0
 
 
 def test_what_is_wrapped_is_a_batch() -> None:

@@ -10,12 +10,13 @@ import pytest
 
 from dekaf_proto import __version__
 from dekaf_proto.config import ConsumerConfig
-from dekaf_proto.consumer import FetchedRecords
+from dekaf_proto.consumer import Consumer, FetchedRecords
 from dekaf_proto.errors import DeserializationError, NotAssignedError
 from dekaf_proto.events import Address, PartitionsAssigned
 from dekaf_proto.group.assignor import Assignor
 from dekaf_proto.options import KEY, text
 from dekaf_proto.trace import TracedConsumer
+from dekaf_proto.trace.consumer import RECORDED
 from tests.consumer.helpers import T0, T1
 from tests.trace.helpers import Lines, Traced, TracedGroup, replay
 
@@ -127,6 +128,16 @@ def test_what_came_in_is_not_kept_with_its_payload() -> None:
         assert (record.value == b"secret" * 100) is payloads
         fetched = [line["with"] for line in setup.recording.lines if line.get("do") == "receive_data"][-1]
         assert ("packed" in fetched) is not payloads
+
+
+def test_no_input_or_call_is_forgotten() -> None:
+    timed = {
+        name
+        for name, method in vars(Consumer).items()
+        if not name.startswith("_") and "now" in getattr(getattr(method, "__code__", None), "co_varnames", ())
+    }
+    assert timed == set(RECORDED)
+    assert all(name in vars(TracedConsumer) for name in RECORDED)
 
 
 def test_what_a_call_raises() -> None:

@@ -9,10 +9,15 @@ from __future__ import annotations
 from typing import Final
 
 from dekaf_proto.broker.exchange import Handler
+from dekaf_proto.broker.handlers.add_offsets_to_txn import add_offsets_to_txn
+from dekaf_proto.broker.handlers.add_partitions_to_txn import add_partitions_to_txn
 from dekaf_proto.broker.handlers.api_versions import api_versions
+from dekaf_proto.broker.handlers.describe_groups import describe_groups
+from dekaf_proto.broker.handlers.end_txn import end_txn
 from dekaf_proto.broker.handlers.fetch import fetch
 from dekaf_proto.broker.handlers.find_coordinator import find_coordinator
 from dekaf_proto.broker.handlers.heartbeat import heartbeat
+from dekaf_proto.broker.handlers.init_producer_id import init_producer_id
 from dekaf_proto.broker.handlers.join_group import join_group
 from dekaf_proto.broker.handlers.leave_group import leave_group
 from dekaf_proto.broker.handlers.list_offsets import list_offsets
@@ -20,7 +25,9 @@ from dekaf_proto.broker.handlers.metadata import metadata
 from dekaf_proto.broker.handlers.offset_commit import offset_commit
 from dekaf_proto.broker.handlers.offset_fetch import offset_fetch
 from dekaf_proto.broker.handlers.offset_for_leader_epoch import offset_for_leader_epoch
+from dekaf_proto.broker.handlers.produce import produce
 from dekaf_proto.broker.handlers.sync_group import sync_group
+from dekaf_proto.broker.handlers.txn_offset_commit import txn_offset_commit
 from dekaf_proto.messages import ApiKey
 
 HANDLERS: Final[dict[ApiKey, Handler]] = {
@@ -34,6 +41,13 @@ HANDLERS: Final[dict[ApiKey, Handler]] = {
     ApiKey.HEARTBEAT: heartbeat,
     ApiKey.LEAVE_GROUP: leave_group,
     ApiKey.SYNC_GROUP: sync_group,
+    ApiKey.DESCRIBE_GROUPS: describe_groups,
     ApiKey.API_VERSIONS: api_versions,
     ApiKey.OFFSET_FOR_LEADER_EPOCH: offset_for_leader_epoch,
+    ApiKey.PRODUCE: produce,
+    ApiKey.INIT_PRODUCER_ID: init_producer_id,
+    ApiKey.ADD_PARTITIONS_TO_TXN: add_partitions_to_txn,
+    ApiKey.ADD_OFFSETS_TO_TXN: add_offsets_to_txn,
+    ApiKey.END_TXN: end_txn,
+    ApiKey.TXN_OFFSET_COMMIT: txn_offset_commit,
 }

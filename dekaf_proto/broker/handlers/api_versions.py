@@ -12,8 +12,16 @@ from dekaf_proto.broker.exchange import Exchange
 from dekaf_proto.broker.versions import VersionRange
 from dekaf_proto.errors import ErrorCode
 from dekaf_proto.messages import ApiKey
-from dekaf_proto.messages.api_versions import ApiVersion, ApiVersionsRequest, ApiVersionsResponse
+from dekaf_proto.messages.api_versions import (
+    ApiVersion,
+    ApiVersionsRequest,
+    ApiVersionsResponse,
+    FinalizedFeatureKey,
+    SupportedFeatureKey,
+)
+from dekaf_proto.messages.produce import ProduceRequest
 
+TRANSACTION_VERSION: Final = "transaction.version"
 _SOFTWARE: Final = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
 
 
@@ -22,7 +30,14 @@ def api_versions(exchange: Exchange, request: ApiVersionsRequest) -> ApiVersions
     error = exchange.faults.error() or _check(exchange, request)
     if error:
         return ApiVersionsResponse(error_code=error)
-    return ApiVersionsResponse(api_keys=[_entry(api, offered) for api, offered in exchange.versions.items()])
+    response = ApiVersionsResponse(api_keys=[_entry(api, offered) for api, offered in exchange.versions.items()])
+    if exchange.versions.get(ApiKey.END_TXN, (0, 0))[1] >= 5:  # W25
+        transactions = exchange.transactions
+        response.supported_features = [SupportedFeatureKey(TRANSACTION_VERSION, 0, 2)]
+        response.finalized_features_epoch = transactions.features_epoch
+        if level := transactions.version:
+            response.finalized_features = [FinalizedFeatureKey(TRANSACTION_VERSION, level, level)]
+    return response
 
 
 def refusal(versions: dict[ApiKey, VersionRange]) -> ApiVersionsResponse:
@@ -33,6 +48,8 @@ def refusal(versions: dict[ApiKey, VersionRange]) -> ApiVersionsResponse:
 
 
 def _entry(api: ApiKey, offered: VersionRange) -> ApiVersion:
+    if api is ApiKey.PRODUCE and offered[0] == ProduceRequest.VERSIONS.min:
+        offered = (0, offered[1])  # W27: some clients take the lower versions for a sign of others
     return ApiVersion(api, *offered)
 
 

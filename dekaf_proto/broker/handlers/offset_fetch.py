@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from dekaf_proto.broker.exchange import Exchange
 from dekaf_proto.broker.groups import CommittedOffset
 from dekaf_proto.errors import ErrorCode
@@ -24,12 +26,13 @@ _NOTHING = CommittedOffset(-1)
 def offset_fetch(exchange: Exchange, request: OffsetFetchRequest) -> OffsetFetchResponse:
     """Each group by itself; the older layouts are made of the answer for one group."""
     if exchange.version >= 8:
-        return OffsetFetchResponse(groups=[_group(exchange, group) for group in request.groups])
+        stable = request.require_stable
+        return OffsetFetchResponse(groups=[_group(exchange, group, stable) for group in request.groups])
     topics = None
     # In version 1 an empty list is nothing; null, which stands for all, came with version 2.
     if request.topics is not None:
         topics = [OffsetFetchRequestTopics(topic.name, Uuid.ZERO, topic.partition_indexes) for topic in request.topics]
-    group = _group(exchange, OffsetFetchRequestGroup(request.group_id, topics=topics))
+    group = _group(exchange, OffsetFetchRequestGroup(request.group_id, topics=topics), request.require_stable)
     if group.error_code and exchange.version < 2:
         group.topics = [
             OffsetFetchResponseTopics(
@@ -60,7 +63,7 @@ def offset_fetch(exchange: Exchange, request: OffsetFetchRequest) -> OffsetFetch
     )
 
 
-def _group(exchange: Exchange, asked: OffsetFetchRequestGroup) -> OffsetFetchResponseGroup:
+def _group(exchange: Exchange, asked: OffsetFetchRequestGroup, stable: bool) -> OffsetFetchResponseGroup:
     error = exchange.faults.top_error or exchange.coordinator_error(asked.group_id)
     if error:
         return OffsetFetchResponseGroup(asked.group_id, error_code=error)
@@ -70,7 +73,8 @@ def _group(exchange: Exchange, asked: OffsetFetchRequestGroup) -> OffsetFetchRes
         wanted = _all_topics(exchange, offsets)
     else:
         wanted = asked.topics
-    return OffsetFetchResponseGroup(asked.group_id, [_topic(exchange, topic, offsets) for topic in wanted])
+    unstable = group.pending if group is not None and stable else ()
+    return OffsetFetchResponseGroup(asked.group_id, [_topic(exchange, topic, offsets, unstable) for topic in wanted])
 
 
 def _all_topics(exchange: Exchange, offsets: dict[TopicPartition, CommittedOffset]) -> list[OffsetFetchRequestTopics]:
@@ -86,7 +90,10 @@ def _all_topics(exchange: Exchange, offsets: dict[TopicPartition, CommittedOffse
 
 
 def _topic(
-    exchange: Exchange, asked: OffsetFetchRequestTopics, offsets: dict[TopicPartition, CommittedOffset]
+    exchange: Exchange,
+    asked: OffsetFetchRequestTopics,
+    offsets: dict[TopicPartition, CommittedOffset],
+    unstable: Container[TopicPartition],
 ) -> OffsetFetchResponseTopics:
     name: str | None = asked.name
     if exchange.version >= 10:
@@ -97,6 +104,8 @@ def _topic(
         error = exchange.faults.error(name, index)
         if name is None:
             error = error or ErrorCode.UNKNOWN_TOPIC_ID
+        elif TopicPartition(name, index) in unstable:
+            error = error or ErrorCode.UNSTABLE_OFFSET_COMMIT  # P17
         found = _NOTHING if name is None or error else offsets.get(TopicPartition(name, index), _NOTHING)
         partitions.append(_partition(index, error, found))
     return OffsetFetchResponseTopics(asked.name, asked.topic_id, partitions)
