@@ -68,9 +68,10 @@ Script = Callable[[float], Steps[T]]
 class _Call(Generic[T]):
     """A script on its way, and the thread that waits for its end, if one does."""
 
-    def __init__(self, script: Script[T], interruptible: bool) -> None:
+    def __init__(self, interruptible: bool) -> None:
         self.interruptible: Final = interruptible
-        self.script: Final = script
+        #: The script, once it has begun. Its generator holds nothing when it has ended, unlike the function that made
+        #: it, which may hold the user's object: the I/O thread must not be the last to have that.
         self.steps: Steps[T] | None = None
         #: What the script waits for: something in the engine, or the thread that waits for the script.
         self.operation: Pending | None = None
@@ -140,9 +141,9 @@ class Pump:
 
     def call(self, script: Script[T], *, interruptible: bool = True, patience: float | None = None) -> T:
         """Runs `script` in the I/O thread and waits for its end, for `patience` seconds at most."""
-        call = _Call(script, interruptible)
+        call: _Call[T] = _Call(interruptible)
         try:
-            self.post(partial(self._begin, call))
+            self.post(partial(self._begin, call, script))
             self.start()
             while True:
                 if not call.wait(patience):
@@ -163,7 +164,7 @@ class Pump:
 
     def tell(self, script: Script[None]) -> None:
         """Runs a script in the I/O thread, for whose end nobody waits. What it raises is lost."""
-        self.post(partial(self._begin, _Call(script, False)))
+        self.post(partial(self._begin, _Call(False), script))
 
     def post(self, function: Callable[[], None]) -> None:
         """Runs a function in the I/O thread; in this one if that has ended."""
@@ -251,7 +252,7 @@ class Pump:
 
     # --------------------------------------------------------------------------------------- scripts (the I/O thread)
 
-    def _begin(self, call: _Call[Any]) -> None:
+    def _begin(self, call: _Call[T], script: Script[T]) -> None:
         if self.ended:
             self._throw(call)
         elif call.interruptible and self._interrupted:
@@ -259,18 +260,20 @@ class Pump:
             self._fail(call, WakeupError())
         else:
             self._calls.append(call)
-            self._advance(call)
+            self._advance(call, script)
 
-    def _advance(self, call: _Call[Any]) -> None:
-        """Takes a script to its next wait, or to its end."""
+    def _advance(self, call: _Call[T], script: Script[T] | None = None) -> None:
+        """Takes a script to its next wait, or to its end; `script` is one that begins."""
         try:
-            if call.steps is None:
-                call.steps = call.script(time.monotonic())
-                step = next(call.steps)
+            steps = call.steps
+            if steps is None:
+                assert script is not None
+                steps = call.steps = script(time.monotonic())
+                step = next(steps)
             else:
-                step = call.steps.send(time.monotonic())
+                step = steps.send(time.monotonic())
             while not isinstance(step, Visit) and step.done:
-                step = call.steps.send(time.monotonic())
+                step = steps.send(time.monotonic())
             if isinstance(step, Visit):
                 call.operation, call.visit = None, step
                 self._to_wake.append(call)
@@ -320,6 +323,7 @@ class Pump:
                 call.operation.cancel()
             if call.steps is not None:
                 call.steps.close()
+            call.visit = None
 
     def _interrupt(self, also: Callable[[], None]) -> None:
         also()

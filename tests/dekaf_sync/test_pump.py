@@ -7,7 +7,9 @@ import socket
 import struct
 import threading
 import time
+import weakref
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -425,7 +427,7 @@ def test_many_wakes_fill_no_buffer(bench: Bench) -> None:
 
 
 def test_a_script_that_is_given_up_before_it_began(bench: Bench) -> None:
-    call: Any = _pump._Call(lambda now: iter(()), True)  # type: ignore[arg-type, return-value]
+    call: Any = _pump._Call(True)
     bench.pump._give_up(call)
     bench.pump._calls.append(call)
     bench.pump._give_up(call)
@@ -445,7 +447,7 @@ def test_a_call_that_is_posted_at_the_very_end_is_refused(bench: Bench) -> None:
     """By the I/O thread, which looks once more."""
     bench.do()
     errors: list[Exception | None] = []
-    call: Any = _pump._Call(lambda now: iter(()), True)  # type: ignore[arg-type, return-value]
+    call: Any = _pump._Call(True)
 
     def close(now: float) -> Generator[Operation[Any], float, None]:
         bench.engine.closed = True
@@ -472,6 +474,39 @@ def test_a_script_hears_of_the_end(bench: Bench) -> None:
     bench.pump.tell(script)
     bench.pump.close(5.0)
     assert len(heard) == 1
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+def test_a_call_that_has_ended_holds_nothing_of_the_program(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, given_up: bool
+) -> None:
+    """The I/O thread may look at a call a moment longer than the thread that has waited for it."""
+
+    class Mine:
+        def script(self, now: float) -> _pump.Steps[None]:
+            yield Operation.completed("nothing", None)
+            if given_up:
+                yield _pump.Visit(self.interrupt)
+
+        def interrupt(self) -> None:
+            raise KeyboardInterrupt
+
+    calls: list[Any] = []
+
+    def begin(pump: Pump, call: Any, script: Any) -> None:
+        calls.append(call)
+        begun(pump, call, script)
+
+    begun = Pump._begin
+    monkeypatch.setattr(Pump, "_begin", begin)
+    mine = Mine()
+    gone = weakref.ref(mine)
+    with pytest.raises(KeyboardInterrupt) if given_up else nullcontext():
+        bench.pump.call(mine.script)
+    until(lambda: calls[0].ended)
+    del mine
+    until(lambda: gone() is None)
+    assert len(calls) == 1
 
 
 def test_a_visit_is_made_in_the_thread_that_waits(bench: Bench) -> None:
