@@ -8,7 +8,7 @@ from dekaf_proto.broker import Broker
 from dekaf_proto.errors import ErrorCode
 from dekaf_proto.messages import ApiKey, FetchResponse, ProduceRequest, ProduceResponse
 from dekaf_proto.messages.produce import PartitionProduceData, PartitionProduceResponse, TopicProduceData
-from dekaf_proto.records import Codec
+from dekaf_proto.records import BatchBuilder, Codec
 from dekaf_proto.records.checksum import crc32c
 from dekaf_proto.types import Uuid
 from tests.broker.peer import START, Peer
@@ -72,8 +72,12 @@ def test_the_highest_timestamp_is_put_right() -> None:
     peer = cluster()
     ask(peer, altered(GOOD, 35, bytes(8)))
     ask(peer, made(b"no time", timestamp=-1))
-    first, second = batches(peer, "t")
-    assert (first.max_timestamp, second.max_timestamp) == (TIMESTAMP + 1, -1)
+    builder = BatchBuilder()
+    for timestamp in (5, 9, 7):
+        builder.append(timestamp, None, None)
+    ask(peer, builder.build(max_timestamp=77))
+    assert [batch.max_timestamp for batch in batches(peer, "t")] == [TIMESTAMP + 1, -1, 9]
+    assert all(batch.crc_is_valid for batch in batches(peer, "t"))
 
 
 def test_the_broker_s_clock() -> None:  # B5
@@ -142,6 +146,7 @@ def test_a_fetch_that_waits_gets_what_is_produced() -> None:
         (altered(GOOD, 30, b"\7", checksum=False), ErrorCode.CORRUPT_MESSAGE),  # the checksum
         (altered(GOOD, 57, b"\0\0\0\3"), ErrorCode.INVALID_RECORD),  # the count
         (altered(GOOD, 57, b"\xff\xff\xff\xff"), ErrorCode.INVALID_RECORD),
+        (altered(altered(GOOD, 23, b"\xff\xff\xff\xff"), 57, b"\0\0\0\0"), ErrorCode.INVALID_RECORD),
         (altered(altered(GOOD, 23, b"\0\0\0\2"), 57, b"\0\0\0\3"), ErrorCode.INVALID_RECORD),  # a record is missing
         (altered(altered(GOOD, 23, b"\0\0\0\0"), 57, b"\0\0\0\1"), ErrorCode.INVALID_RECORD),  # one is too many
         (altered(GOOD, 21, b"\0\x20"), ErrorCode.INVALID_RECORD),  # a control batch
