@@ -55,12 +55,3 @@ def test_a_description_of_what_is_not_there() -> None:
     group.broker.move_coordinator("g", 0, group.now, load_ms=1000)
     found = described(group)
     assert (found.group_id, found.error_code) == ("g", ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
-
-
-def test_what_may_be_done_to_a_group() -> None:
-    group = GroupPeer(broker())
-    group.member().join()
-    request = DescribeGroupsRequest(["g", "nobody"], include_authorized_operations=True)
-    found, missing = group.ask(request, 6).groups
-    assert found.authorized_operations == 0b110101001000
-    assert missing.authorized_operations == described(group).authorized_operations == -(2**31)
