@@ -43,6 +43,7 @@ class Program:
         self.alive = True
         #: While its process is stopped: what is to be done when it goes on.
         self.frozen: list[Callable[[], None]] | None = None
+        self.stops = 0
         #: It is to end: the loop is left, the consumer closed.
         self.leaving = False
         #: It subscribes to these next.
@@ -110,6 +111,7 @@ class Program:
         """The process is stopped."""
         self.note("is stopped")
         self.frozen = []
+        self.stops += 1
         self.world.network.freeze(self.consumer)
 
     def thaw(self) -> None:
@@ -218,6 +220,19 @@ class Program:
         if self.world.plan.calm or self.random.random() < 0.5:
             yield from self._ask_once_more()
         self.note(f"unsubscribes for {away:.1f} s")
+        while not (yield from self._unsubscribe()):
+            pass
+        self._in_hand.clear()  # what was not done is not finished by leaving
+        assert not self.consumer.assignment
+        self._give_up(list(self.owned))
+        self._subscribed = []
+        self.rests = True
+        yield away
+        self.rests = False
+
+    def _unsubscribe(self) -> Generator[float | Operation[Any], None, bool]:
+        """Whether it has left; that takes longer only if the process is stopped meanwhile."""
+        stops = self.stops
         leaving = self._start(self.consumer.unsubscribe(self.now), API_TIMEOUT + 1 + self.member.listens)
         while not leaving.done:
             output = self.consumer.poll(self.now)
@@ -226,14 +241,13 @@ class Program:
                 yield from self._listen(output)
             elif output is None:
                 yield self._start(self.consumer.wait(self.now, 1.0), 1.0)
-        leaving.result()
-        self._in_hand.clear()  # what was not done is not finished by leaving
-        assert not self.consumer.assignment
-        self._give_up(list(self.owned))
-        self._subscribed = []
-        self.rests = True
-        yield away
-        self.rests = False
+        try:
+            leaving.result()
+        except KafkaTimeoutError:
+            if self.stops == stops:
+                raise
+            return False
+        return True
 
     def _ask_once_more(self) -> Steps:
         """What is in hand is done, and nothing more is taken."""
