@@ -464,17 +464,25 @@ def test_a_file_that_becomes_too_large(caplog: pytest.LogCaptureFixture) -> None
     assert caplog.messages.count("the recording ends: it has become too large") == 1
 
 
-@pytest.mark.parametrize("max_bytes", [3_000, 4_120, 4_130, 4_160, 4_450, 4_600])
-def test_wherever_it_becomes_too_large(max_bytes: int) -> None:
-    setup = read_and_close({"trace": {"max_bytes": max_bytes}})
-    assert setup.recording.lines[-1] == {"end": "it has become too large"}
+@pytest.fixture(scope="module")
+def whole() -> list[str]:
+    return read_and_close({}).recording.text.splitlines(keepends=True)
+
+
+@pytest.mark.parametrize("kind", ["connected", "poll", "take", "next", "close", "end"])
+def test_wherever_it_becomes_too_large(whole: list[str], kind: str) -> None:
+    number = next(number for number, line in enumerate(whole) if f'"{kind}"' in line)
+    setup = read_and_close({"trace": {"max_bytes": sum(map(len, whole[:number])) + (0 if kind == "end" else 1)}})
+    assert len(setup.recording.lines) == number + 1
+    assert setup.recording.lines[-1] == {"end": "closed" if kind == "end" else "it has become too large"}
     setup.replay()
 
 
-@pytest.mark.parametrize("lines", [5, 17, 21])
-def test_wherever_there_is_no_space(lines: int) -> None:
-    setup = read_and_close({"sink": lambda: Full(OSError("no space left"), lines)})
-    assert len(setup.recording.lines) == lines + 1  # the first two at once
+@pytest.mark.parametrize("kind", ["connected", "next", "end"])
+def test_wherever_there_is_no_space(whole: list[str], kind: str) -> None:
+    number = next(number for number, line in enumerate(whole) if f'"{kind}"' in line)
+    setup = read_and_close({"sink": lambda: Full(OSError("no space left"), number - 1)})  # the first two come at once
+    assert len(setup.recording.lines) == number
     setup.replay()
 
 
