@@ -5,17 +5,16 @@
     broker.append("orders", 0, [b"first", NewRecord(b"second", key=b"k")], now)
 
 A driver carries out its effects (`Listen`, `Send`, `Disconnect`) and tells it what arrives, as with the client's
-engines. What a program or a test does to it directly (topics, records, leaders, faults) are methods.
-
-It speaks ApiVersions, Metadata, ListOffsets, Fetch, FindCoordinator, JoinGroup, SyncGroup, Heartbeat, LeaveGroup,
-OffsetCommit, OffsetFetch and OffsetForLeaderEpoch, and advertises nothing else. Groups are those of the classic
-protocol.
+engines: `dekaf_sync.EmbeddedBroker` and `dekaf_trio.EmbeddedBroker` do. What a program or a test does to it directly
+(topics, records, leaders, faults) are methods. It offers what `handlers.HANDLERS` answers; what it does as Kafka does
+it, and what it does not, is in docs/embedded-broker.md. Groups are those of the classic protocol.
 """
 
 from dekaf_proto.broker.engine import Broker, ReceivedRequest
 from dekaf_proto.broker.faults import Fault, Faults
 from dekaf_proto.broker.groups import CommittedOffset, GroupOptions, GroupSnapshot, GroupState, MemberSnapshot
 from dekaf_proto.broker.inprocess import NewRecord
+from dekaf_proto.broker.transactions import TransactionOptions, TransactionSnapshot, TransactionState
 
 __all__ = [
     "Broker",
@@ -28,4 +27,7 @@ __all__ = [
     "MemberSnapshot",
     "NewRecord",
     "ReceivedRequest",
+    "TransactionOptions",
+    "TransactionSnapshot",
+    "TransactionState",
 ]

@@ -80,6 +80,8 @@ class Topic:
     max_message_bytes: int = 1_048_588
     timestamp_after_max_ms: int = 3_600_000
     compacted: bool = False
+    #: What was set by CreateTopics, by Kafka's names (see `configs`).
+    configs: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_internal(self) -> bool:
@@ -164,10 +166,13 @@ class Cluster:
         if not 1 <= copies <= len(numbers):
             raise ValueError(f"{copies} replicas on {len(numbers)} nodes")
         for index in range(len(topic.partitions), len(topic.partitions) + count):
-            chosen = [numbers[(index + copy) % len(numbers)] for copy in range(copies)]
-            partition = Partition(topic, index, chosen, None)
-            partition.leader = self._first_alive(partition)
-            topic.partitions.append(partition)
+            self.add_partition(topic, [numbers[(index + copy) % len(numbers)] for copy in range(copies)])
+
+    def add_partition(self, topic: Topic, replicas: list[int]) -> None:
+        """Adds a partition with replicas on these nodes."""
+        partition = Partition(topic, len(topic.partitions), replicas, None)
+        partition.leader = self._first_alive(partition)
+        topic.partitions.append(partition)
 
     def partition(self, name: str, index: int) -> Partition | None:
         """A partition, None if there is none."""

@@ -30,6 +30,14 @@ _HIGHEST: Final[Mapping[ApiKey, tuple[int, ...]]] = {
     ApiKey.SYNC_GROUP: (2, 3, 4, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5),
     ApiKey.DESCRIBE_GROUPS: (2, 3, 5, 5, 5, 5, 5, 5, 5, 5, 6, 6, 6, 6),
     ApiKey.API_VERSIONS: (2, 2, 3, 3, 3, 3, 3, 3, 3, 4, 4, 4, 4, 5),
+    ApiKey.CREATE_TOPICS: (3, 3, 5, 5, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7),
+    ApiKey.DELETE_TOPICS: (3, 3, 4, 4, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6),
+    ApiKey.CREATE_PARTITIONS: (1, 1, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3),
+    ApiKey.LIST_GROUPS: (2, 2, 3, 3, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5),
+    ApiKey.DELETE_GROUPS: (1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3),
+    ApiKey.OFFSET_DELETE: (-1, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
+    ApiKey.DESCRIBE_CLUSTER: (-1, -1, -1, -1, 0, 0, 0, 0, 1, 1, 2, 2, 2, 2),
+    ApiKey.DESCRIBE_CONFIGS: (2, 2, 2, 2, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4),
     ApiKey.INIT_PRODUCER_ID: (1, 1, 2, 3, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5),
     ApiKey.OFFSET_FOR_LEADER_EPOCH: (2, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4),
     ApiKey.ADD_PARTITIONS_TO_TXN: (1, 1, 1, 1, 3, 3, 3, 4, 4, 5, 5, 5, 5, 5),
@@ -52,7 +60,9 @@ def offered_versions(
     offered: dict[ApiKey, VersionRange] = {}
     for api in apis:
         lowest, newest = _own_versions(api)
-        offered[api] = (lowest, newest if release is None else _HIGHEST[api][RELEASES.index(release)])
+        highest = newest if release is None else _HIGHEST[api][RELEASES.index(release)]
+        if highest >= lowest:  # -1 for what that release does not have
+            offered[api] = (lowest, highest)
     for api, wanted in (overrides or {}).items():
         if wanted is None:
             offered.pop(api, None)

@@ -1,4 +1,4 @@
-"""DescribeGroups: the state of classic groups, and their members; what these have said only in a stable one."""
+"""DescribeGroups: a group's state and members. What members say of themselves is told only while it is stable."""
 
 from __future__ import annotations
 
@@ -12,36 +12,49 @@ from dekaf_proto.messages.describe_groups import (
     DescribeGroupsResponse,
 )
 
+#: What may be done to a group where nothing is forbidden: READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS.
+_OPERATIONS = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11
+
 
 def describe_groups(exchange: Exchange, request: DescribeGroupsRequest) -> DescribeGroupsResponse:
-    """A group that there is not is no error before version 6, but one that is dead."""
-    return DescribeGroupsResponse(groups=[_described(exchange, group_id) for group_id in request.groups])
+    """Each group has its own answer."""
+    described = [_describe(exchange, name) for name in request.groups]
+    if request.include_authorized_operations:
+        for group in described:
+            if not group.error_code:
+                group.authorized_operations = _OPERATIONS
+    return DescribeGroupsResponse(groups=described)
 
 
-def _described(exchange: Exchange, group_id: str) -> DescribedGroup:
-    if error := exchange.faults.error() or exchange.coordinator_error(group_id):
-        return DescribedGroup(error_code=error, group_id=group_id)
-    group = exchange.cluster.groups.get(group_id)
-    if group is None:
-        found = DescribedGroup(group_id=group_id, group_state=GroupState.DEAD.value)
-        if exchange.version >= 6:
-            found.error_code, found.error_message = ErrorCode.GROUP_ID_NOT_FOUND, f"Group {group_id} not found."
-        return found
+def _describe(exchange: Exchange, name: str) -> DescribedGroup:
+    error = exchange.faults.error(name)
+    if error or (name and (error := exchange.coordinator_error(name))):
+        return DescribedGroup(error, group_id=name)
+    group = exchange.cluster.groups.get(name)
+    if group is None:  # before version 6 that is no error
+        missing = exchange.version >= 6
+        return DescribedGroup(
+            ErrorCode.GROUP_ID_NOT_FOUND if missing else ErrorCode.NONE,
+            f"Group {name} not found." if missing else None,
+            name,
+            GroupState.DEAD.value,
+        )
     stable = group.state is GroupState.STABLE
+    members = [
+        DescribedGroupMember(
+            member.id,
+            member.instance_id,
+            member.given.client_id,
+            "/127.0.0.1",  # an engine is not told where its clients are
+            member.metadata(group.protocol) if stable else b"",
+            member.assignment,
+        )
+        for member in group.members
+    ]
     return DescribedGroup(
-        group_id=group_id,
+        group_id=name,
         group_state=group.state.value,
         protocol_type=group.protocol_type or "",
-        protocol_data=group.protocol or "" if stable else "",
-        members=[
-            DescribedGroupMember(
-                member_id=member.id,
-                group_instance_id=member.instance_id,
-                client_id=member.given.client_id,
-                client_host="/127.0.0.1",
-                member_metadata=member.metadata(group.protocol) if stable else b"",
-                member_assignment=member.assignment,
-            )
-            for member in group.members
-        ],
+        protocol_data=(group.protocol or "") if stable else "",
+        members=members,
     )
