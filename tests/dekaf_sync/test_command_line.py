@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dekaf_sync import Consumer
+from dekaf_sync import Consumer, EmbeddedBroker
 from dekaf_sync.__main__ import main
 from dekaf_sync._demo.account import Account, Journal, Line
 from dekaf_sync._demo.screen import HEADINGS, Screen, make_screen, rows
@@ -116,6 +116,20 @@ def test_the_demo() -> None:
     assert "All of this was checked" in summary
 
 
+def test_the_demo_at_a_kafka_that_has_no_orders_for_it() -> None:
+    with EmbeddedBroker(topics={"one": 1, "empty": 2}, auto_create_partitions=None) as broker:
+        for topic, said in (
+            ("one", "topic 'one' has one partition: two consumers need at least two"),
+            ("empty", "topic 'empty' has 0 records, and the demo needs at least 100"),
+            ("nowhere", "UNKNOWN_TOPIC_OR_PARTITION"),
+        ):
+            command = ["demo", "--bootstrap-servers", broker.bootstrap_servers, "--topic", topic]
+            done = subprocess.run([*DEKAF, *command], capture_output=True, text=True, check=False)
+            assert done.returncode == 1
+            assert done.stderr.startswith("dekaf demo: ")
+            assert said in done.stderr
+
+
 # ----------------------------------------------------------------------------------------------------------- account
 
 FED = {0: [0, 1, 2], 1: [5, 6]}
@@ -150,7 +164,7 @@ def test_an_account_that_is_right() -> None:
         "'automatic' had done 2 when it was killed, and had not committed 1 of these.",
         "'by hand' took over partition 0 at what was committed, and did 4 orders.",
         "1 orders were done twice.",
-        "0 commits covered an order that was not done; 0 were looked at as they came.",
+        "0 commits covered an order that was not done; what is committed was looked at again and again.",
     ]
     assert account.take_events() == [
         "'automatic' is given partition 0",
