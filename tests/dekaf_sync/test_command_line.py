@@ -97,16 +97,16 @@ def test_options_that_the_broker_refuses(
 
 
 def test_the_demo() -> None:
-    command = [*DEKAF, "demo", "--plain", "--speed", "5", "--orders", "160"]
+    command = [*DEKAF, "demo", "--plain", "--speed", "5", "--orders", "100"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     story, _, summary = done.stdout.partition("\n\n")
     assert "'automatic' is KILLED" in story
     assert "'by hand' has all partitions" in story
-    assert "160 orders in 4 partitions; 0 of them were lost." in summary
+    assert "100 orders in 4 partitions; 0 of them were lost." in summary
     numbers = re.search(r"'automatic' had done (\d+) when it was killed, and had not committed (\d+) of these", summary)
     assert numbers
-    assert 0 < int(numbers[1]) < 160
+    assert 0 < int(numbers[1]) < 100
     twice = re.search(r"^(\d+) orders were done twice", summary, re.MULTILINE)
     assert twice
     commits = re.search(r"^0 commits covered .*; (\d+) were looked at", summary, re.MULTILINE)
