@@ -2,7 +2,7 @@
 
 No module below imports a socket, a loop or a thread, reads a clock or draws a random number of its own. The public
 names load on first use, so that `import dekaf_proto` costs next to nothing; the submodules `broker`, `config`,
-`consumer`, `errors`, `events`, `messages`, `operation`, `records`, `types` and `wire` are public too.
+`consumer`, `errors`, `events`, `messages`, `operation`, `records`, `trace`, `types` and `wire` are public too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __version__ = "0.1.0.dev0"
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from dekaf_proto import broker, config, consumer, errors, events, messages, operation, records, types, wire
+    from dekaf_proto import broker, config, consumer, errors, events, messages, operation, records, trace, types, wire
     from dekaf_proto.config import ConsumerConfig
     from dekaf_proto.consumer import Batch, Consumer, ConsumerMetrics, FetchedRecords
     from dekaf_proto.errors import ErrorCode, KafkaError
@@ -59,7 +59,19 @@ _HOME = {
 }
 #: A module that every compiled build compiles (setup.py has the list).
 _HOT_MODULE = "dekaf_proto.records.iterator"
-_SUBMODULES = ("broker", "config", "consumer", "errors", "events", "messages", "operation", "records", "types", "wire")
+_SUBMODULES = (
+    "broker",
+    "config",
+    "consumer",
+    "errors",
+    "events",
+    "messages",
+    "operation",
+    "records",
+    "trace",
+    "types",
+    "wire",
+)
 
 __all__ = [
     "COMPILED",
@@ -92,6 +104,7 @@ __all__ = [
     "messages",
     "operation",
     "records",
+    "trace",
     "types",
     "wire",
 ]

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, TypeVar as TypeVarWithDefault, Unpack
 
     from dekaf_proto.config import ConsumerOptions
+    from dekaf_proto.trace import Trace
 
     # What a deserializer makes of bytes, and bytes where there is none.
     T = TypeVarWithDefault("T", default=bytes)
@@ -62,6 +63,9 @@ class Consumer(Reading[K, V]):
     thread. A `timeout` is in seconds; without one, `default_api_timeout_ms` bounds a call, and nothing bounds the
     waiting for records. Ctrl+C ends every wait. Every call raises ClosedError once the consumer is closed, WakeupError
     if it may wait and `wakeup` was called, and what its own description says.
+
+    `trace` names a file in which to record what the consumer does, for a replay (docs/embedding.md); a
+    `dekaf_proto.trace.Trace` says more.
     """
 
     @overload
@@ -69,18 +73,36 @@ class Consumer(Reading[K, V]):
         self: Consumer[T | None, U | None],
         *topics: str,
         config: None = None,
+        trace: Trace | str | os.PathLike[str] | None = None,
         key_deserializer: Callable[[bytes], T] | None = None,
         value_deserializer: Callable[[bytes], U] | None = None,
         **options: Unpack[ConsumerOptions],
     ) -> None: ...
     @overload
-    def __init__(self, *topics: str, config: ConsumerConfig[K, V], **options: Unpack[ConsumerOptions]) -> None: ...
-    def __init__(self, *topics: str, config: ConsumerConfig[Any, Any] | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        *topics: str,
+        config: ConsumerConfig[K, V],
+        trace: Trace | str | os.PathLike[str] | None = None,
+        **options: Unpack[ConsumerOptions],
+    ) -> None: ...
+    def __init__(
+        self,
+        *topics: str,
+        config: ConsumerConfig[Any, Any] | None = None,
+        trace: Trace | str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> None:
         config, name = config_of(config, options, topics)
         self.config: Final[ConsumerConfig[K, V]] = config
-        ours: engine.Consumer[K, V] = engine.Consumer(
-            config, seed=int.from_bytes(os.urandom(8), "big"), unix_offset=time.time() - time.monotonic()
-        )
+        seed, unix_offset = int.from_bytes(os.urandom(8), "big"), time.time() - time.monotonic()
+        ours: engine.Consumer[K, V]
+        if trace is None:
+            ours = engine.Consumer(config, seed=seed, unix_offset=unix_offset)
+        else:
+            from dekaf_sync._trace import traced
+
+            ours = traced(config, trace, seed, unix_offset)
         super().__init__(ours, name, config.close_timeout_ms / 1000)
         #: What to subscribe to with the first call; the listener of what is subscribed to. Set in the I/O thread.
         self._topics: list[str] | re.Pattern[str] | None = topics_of(topics) if topics else None

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, TypeVar as TypeVarWithDefault, Unpack
 
     from dekaf_proto.config import ConsumerOptions
+    from dekaf_proto.trace import Trace
 
     # What a deserializer makes of bytes, and bytes where there is none.
     T = TypeVarWithDefault("T", default=bytes)
@@ -64,6 +65,9 @@ class Consumer(Generic[K, V]):
     What is awaited takes no timeout: `trio.move_on_after` and `trio.fail_after` do that, and `default_api_timeout_ms`
     bounds all but the wait for records. Leaving the block closes, also when it is cancelled, within `close_timeout_ms`;
     an error leaves it as it is, not in a group. `network` is for programs that make their streams themselves.
+
+    `trace` names a file in which to record what the consumer does, for a replay (docs/embedding.md); a
+    `dekaf_proto.trace.Trace` says more.
     """
 
     @overload
@@ -72,6 +76,7 @@ class Consumer(Generic[K, V]):
         *topics: str,
         config: None = None,
         network: Network | None = None,
+        trace: Trace | str | os.PathLike[str] | None = None,
         key_deserializer: Callable[[bytes], T] | None = None,
         value_deserializer: Callable[[bytes], U] | None = None,
         **options: Unpack[ConsumerOptions],
@@ -82,6 +87,7 @@ class Consumer(Generic[K, V]):
         *topics: str,
         config: ConsumerConfig[K, V],
         network: Network | None = None,
+        trace: Trace | str | os.PathLike[str] | None = None,
         **options: Unpack[ConsumerOptions],
     ) -> None: ...
     def __init__(
@@ -89,12 +95,21 @@ class Consumer(Generic[K, V]):
         *topics: str,
         config: ConsumerConfig[Any, Any] | None = None,
         network: Network | None = None,
+        trace: Trace | str | os.PathLike[str] | None = None,
         **options: Any,
     ) -> None:
         config, name = config_of(config, options, topics)
         self.config: Final[ConsumerConfig[K, V]] = config
         self._name: Final = name
-        self._engine: Final[engine.Consumer[K, V]] = engine.Consumer(config, seed=int.from_bytes(os.urandom(8), "big"))
+        seed = int.from_bytes(os.urandom(8), "big")
+        made: engine.Consumer[K, V]
+        if trace is None:
+            made = engine.Consumer(config, seed=seed)
+        else:
+            from dekaf_trio._trace import traced
+
+            made = traced(config, trace, seed)
+        self._engine: Final = made
         self._pump: Final = Pump(self._engine, network or Network(), self._name)
         self._call: Final = self._pump.call
         self._operate: Final = self._pump.operate

@@ -47,6 +47,8 @@ FLUSH: Final = 1.0
 GRACE: Final = 2 * FLUSH
 #: From which delay of a deadline on it is said that the program did not let others run, in seconds.
 LATE: Final = 1.0
+#: How long an answer may take then, in seconds, before it is looked for what has taken too long.
+ANSWER: Final = 1.0
 
 
 class _Connection:
@@ -58,16 +60,22 @@ class _Connection:
         self.reading: Final = trio.CancelScope()
         self.writing: Final = trio.CancelScope()
         self.unsent: list[bytes] = []
+        #: Set when something has come since something was sent.
+        self.heard = trio.Event()
+        self.heard.set()
         self.closing = False
         self._changed = trio.Event()
 
     def send(self, data: bytes) -> None:
+        if self.heard.is_set():
+            self.heard = trio.Event()
         self.unsent.append(data)
         self._changed.set()
 
     def close(self) -> None:
         """What was sent is still written, if that does not take long."""
         self.closing = True
+        self.heard.set()
         self.opening.cancel()
         self.reading.cancel()
         self.writing.deadline = trio.current_time() + FLUSH
@@ -93,6 +101,9 @@ class Pump:
         self._tasks: trio.Nursery | None = None
         self._lookups: trio.Nursery | None = None
         self._alarm = trio.CancelScope()
+        #: When the alarm is to ring, and how late it was looked at since it last rang, at worst.
+        self._due = inf
+        self._late = 0.0
         #: The user's, in whose task it was opened.
         self._nursery: AbstractAsyncContextManager[trio.Nursery] | None = None
         self._reads = 0
@@ -179,8 +190,10 @@ class Pump:
             return
         for effect in self._engine.effects():
             self._carry_out(effect, self._tasks)
-        deadline = self._engine.next_deadline()
-        self._alarm.deadline = -inf if self._engine.closed else inf if deadline is None else deadline
+        now, deadline = trio.current_time(), self._engine.next_deadline()
+        self._late = max(self._late, now - self._due)
+        self._due = inf if deadline is None else max(deadline, now)
+        self._alarm.deadline = -inf if self._engine.closed else self._due
         for event, pending in self._waiting.items():
             if pending.done:
                 event.set()
@@ -234,20 +247,22 @@ class Pump:
             with trio.CancelScope() as self._alarm:
                 self._settle()
                 await trio.sleep_forever()
-            deadline = self._engine.next_deadline()
-            late = 0.0 if deadline is None else trio.current_time() - deadline
+            late, self._late = max(self._late, trio.current_time() - self._due), 0.0
             if late > LATE:
                 log.warning("%s: nothing ran for %.1f s: is there a task without a checkpoint?", self._name, late)
-                await self._let_others_read()
+                await self._catch_up()
             self._tell(self._engine.handle_timeout)
 
-    async def _let_others_read(self) -> None:
-        """What has arrived while nothing ran is not late."""
+    async def _catch_up(self) -> None:
+        """What has arrived while nothing ran is not late, nor is the answer to what nobody could write until now."""
         reads = -1
         while reads != self._reads:
             reads = self._reads
             for _ in range(3):  # a reader is woken, reads, and is about to read again
                 await trio.lowlevel.checkpoint()
+        with trio.move_on_after(ANSWER):
+            for connection in list(self._connections.values()):
+                await connection.heard.wait()
 
     # ---------------------------------------------------------------------------------------------------- the effects
 
@@ -297,6 +312,7 @@ class Pump:
             try:
                 while data := await stream.receive_some(READ_SIZE):
                     self._reads += 1
+                    connection.heard.set()
                     self._tell(self._engine.receive_data, connection.order.conn, data)
                 self._lost(connection, self._engine.disconnected, "")
             except (OSError, trio.BrokenResourceError) as error:

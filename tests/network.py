@@ -121,6 +121,7 @@ class Network:
         self._counter = 0
         self._refused: set[int] = set()
         self._blocked: dict[int, list[Callable[[], None]]] = {}
+        self._frozen: dict[int, list[Callable[[], None]]] = {}
         self._at_once = 0
         self.add_broker(broker)
 
@@ -145,6 +146,7 @@ class Network:
     def remove(self, client: Client) -> None:
         """The client's process dies: it is told nothing, the brokers see connections that were reset."""
         self.clients.remove(client)
+        self._frozen.pop(id(client), None)
         for link in [link for link in self.links if link.client is client]:
             self._break(link, RESET)
 
@@ -190,6 +192,16 @@ class Network:
             action()
         self._drain()
 
+    def freeze(self, client: Client) -> None:
+        """The client's process is stopped: what comes for it, and its time, wait until `thaw`. Nobody may call it."""
+        self._frozen.setdefault(id(client), [])
+
+    def thaw(self, client: Client) -> None:
+        """Ends `freeze`."""
+        for action in self._frozen.pop(id(client), []):
+            action()
+        self._drain()
+
     # ------------------------------------------------------------------------------------------------------ running
 
     def run_until(self, condition: Callable[[], object], limit: float | None = None) -> None:
@@ -215,7 +227,7 @@ class Network:
         """Goes to the next moment at which something happens and does it; False if that is after `end`."""
         self._drain()
         moments = [self._queue[0][0]] if self._queue else []
-        engines: list[Engine] = [*self.clients, *self._brokers]
+        engines: list[Engine] = [*(c for c in self.clients if id(c) not in self._frozen), *self._brokers]
         for engine in engines:
             deadline = engine.next_deadline()
             if deadline is not None:
@@ -296,9 +308,10 @@ class Network:
             except ValueError:
                 found = f"{query.host}: name or service not known"
         if isinstance(found, str):
-            client.resolve_failed(query.query, found, self.now)
+            self._tell(client, lambda: client.resolve_failed(query.query, str(found), self.now))
         else:
-            client.resolved(query.query, [Address(host, query.port) for host in found], self.now)
+            addresses = [Address(host, query.port) for host in found]
+            self._tell(client, lambda: client.resolved(query.query, addresses, self.now))
 
     def _listen(self, broker: Broker, order: Listen) -> None:
         found = self.names.get(order.host, [order.host])
@@ -327,13 +340,13 @@ class Network:
         self._forget(link)
         if link.client_open:
             self._note(f"connection {link.conn} is refused")
-            link.client.connect_failed(link.conn, "connection refused", self.now)
+            self._tell(link.client, lambda: link.client.connect_failed(link.conn, "connection refused", self.now))
 
     def _connect(self, link: Link[Client]) -> None:
         if link.client_open:
             link.client_connected = True
             self._note(f"connection {link.conn} is open to node {link.node}")
-            link.client.connected(link.conn, self.now)
+            self._tell(link.client, lambda: link.client.connected(link.conn, self.now))
 
     def _send(self, link: Link[Client], data: bytes, *, to_server: bool) -> None:
         while data:
@@ -350,7 +363,7 @@ class Network:
             data = data[: link.cut_after]
             link.cut_after -= len(data)
         if link.client_open and data:
-            link.client.receive_data(link.conn, data, self.now)
+            self._tell(link.client, lambda: link.client.receive_data(link.conn, data, self.now))
         if link.cut_after == 0:
             self._break(link, RESET)
 
@@ -363,7 +376,7 @@ class Network:
         elif not to_server and link.client_open:
             link.client_open = False
             self._note(f"the broker has closed {link.conn}")
-            link.client.disconnected(link.conn, "", self.now)
+            self._tell(link.client, lambda: link.client.disconnected(link.conn, "", self.now))
 
     def _break(self, link: Link[Client], error: str) -> None:
         self._forget(link)
@@ -375,9 +388,16 @@ class Network:
             link.client_open = False
             if link.client in self.clients:
                 if not link.client_connected:
-                    link.client.connect_failed(link.conn, error, self.now)
+                    self._tell(link.client, lambda: link.client.connect_failed(link.conn, error, self.now))
                 else:
-                    link.client.disconnected(link.conn, error, self.now)
+                    self._tell(link.client, lambda: link.client.disconnected(link.conn, error, self.now))
+
+    def _tell(self, client: Client, action: Callable[[], None]) -> None:
+        held = self._frozen.get(id(client))
+        if held is None:
+            action()
+        else:
+            held.append(action)
 
     def _forget(self, link: Link[Client]) -> None:
         if link in self.links:

@@ -6,14 +6,15 @@
 
 A driver carries out its effects (`Listen`, `Send`, `Disconnect`) and tells it what arrives, as with the client's
 engines: `dekaf_sync.EmbeddedBroker` and `dekaf_trio.EmbeddedBroker` do. What a program or a test does to it directly
-(topics, records, leaders, faults) are methods. What it does as Kafka does it, and what it does not, is in
-docs/embedded-broker.md; groups are those of the classic protocol.
+(topics, records, leaders, faults) are methods. It offers what `handlers.HANDLERS` answers; what it does as Kafka does
+it, and what it does not, is in docs/embedded-broker.md. Groups are those of the classic protocol.
 """
 
 from dekaf_proto.broker.engine import Broker, ReceivedRequest
 from dekaf_proto.broker.faults import Fault, Faults
 from dekaf_proto.broker.groups import CommittedOffset, GroupOptions, GroupSnapshot, GroupState, MemberSnapshot
 from dekaf_proto.broker.inprocess import NewRecord
+from dekaf_proto.broker.transactions import TransactionOptions, TransactionSnapshot, TransactionState
 
 __all__ = [
     "Broker",
@@ -26,4 +27,7 @@ __all__ = [
     "MemberSnapshot",
     "NewRecord",
     "ReceivedRequest",
+    "TransactionOptions",
+    "TransactionSnapshot",
+    "TransactionState",
 ]

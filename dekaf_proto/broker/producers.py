@@ -107,6 +107,5 @@ class Producers:
 
     def ended(self, producer_id: int, epoch: int) -> None:
         """The marker of a transaction is in the log; a later epoch in it is the producer's from here on (B11)."""
-        self._attempts.pop(producer_id, None)
         producer = self._producers.setdefault(producer_id, _Producer())
         producer.enter(max(epoch, producer.epoch))

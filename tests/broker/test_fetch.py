@@ -377,7 +377,7 @@ def test_read_committed() -> None:  # B26-B29
     [data] = response.responses[0].partitions
     assert [offset for offset, _ in values(data)] == [4, 5, 6, 7]
     assert data.aborted_transactions is not None
-    assert [(a.producer_id, a.first_offset) for a in data.aborted_transactions] == [(3, 4)]  # 9 has written nothing
+    assert [(a.producer_id, a.first_offset) for a in data.aborted_transactions] == [(3, 4)]  # T27: not 9
 
 
 # ---------------------------------------------------------------------------------------------------------- replicas

@@ -49,7 +49,7 @@ def test_an_error_on_order() -> None:
     assert p.init() == ("CLUSTER_AUTHORIZATION_FAILED", -1)
 
 
-def test_the_last_five_batches_are_known_again() -> None:  # T2
+def test_the_last_five_batches_are_known_again() -> None:  # T2, T22
     p = known()
     sent = [p.batch(b"%d" % number, b"x") for number in range(7)]
     assert [p.send(data=data)[:2] for data in sent] == [("NONE", 2 * number) for number in range(7)]
@@ -126,6 +126,16 @@ def test_what_is_deleted_is_remembered() -> None:
     p.send(data=sent)
     broker_of(p).delete_records("t", 0, 1)
     assert p.send(data=sent) == ("NONE", 0, 1, True)
+
+
+def test_what_a_program_in_the_process_has_appended_without_sequences() -> None:
+    p = known(epoch=1)
+    append = broker_of(p).append
+    append("t", 0, [b"a", b"b"], 0, producer_id=50, producer_epoch=1, transactional=True)
+    assert p.send(b"c", sequence=2)[0] == "OUT_OF_ORDER_SEQUENCE_NUMBER"
+    assert p.send(b"c", sequence=0)[:2] == ("NONE", 2)
+    broker_of(p).commit_transaction("t", 0, 50, 0, epoch=0)  # which is behind; Kafka would refuse it
+    assert p.send(b"d", sequence=1)[:2] == ("NONE", 4)
 
 
 def test_what_a_program_in_the_process_has_appended_counts() -> None:

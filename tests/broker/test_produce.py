@@ -8,7 +8,7 @@ from dekaf_proto.broker import Broker
 from dekaf_proto.errors import ErrorCode
 from dekaf_proto.messages import ApiKey, FetchResponse, ProduceRequest, ProduceResponse
 from dekaf_proto.messages.produce import PartitionProduceData, PartitionProduceResponse, TopicProduceData
-from dekaf_proto.records import Codec
+from dekaf_proto.records import BatchBuilder, Codec
 from dekaf_proto.records.checksum import crc32c
 from dekaf_proto.types import Uuid
 from tests.broker.peer import START, Peer
@@ -72,8 +72,12 @@ def test_the_highest_timestamp_is_put_right() -> None:
     peer = cluster()
     ask(peer, altered(GOOD, 35, bytes(8)))
     ask(peer, made(b"no time", timestamp=-1))
-    first, second = batches(peer, "t")
-    assert (first.max_timestamp, second.max_timestamp) == (TIMESTAMP + 1, -1)
+    builder = BatchBuilder()
+    for timestamp in (5, 9, 7):
+        builder.append(timestamp, None, None)
+    ask(peer, builder.build(max_timestamp=77))
+    assert [batch.max_timestamp for batch in batches(peer, "t")] == [TIMESTAMP + 1, -1, 9]
+    assert all(batch.crc_is_valid for batch in batches(peer, "t"))
 
 
 def test_the_broker_s_clock() -> None:  # B5
@@ -98,7 +102,7 @@ def test_timestamps_ahead_of_the_clock() -> None:
     assert ask(peer, made(b"a", timestamp=limit + 1)).error_code == 0
 
 
-def test_timestamps_that_only_the_broker_sets() -> None:
+def test_timestamps_that_only_the_broker_sets() -> None:  # T21
     peer = cluster()
     peer.broker.create_topic("clock", log_append_time=True)
     stamped = altered(GOOD, 21, b"\0\x08")
@@ -142,6 +146,7 @@ def test_a_fetch_that_waits_gets_what_is_produced() -> None:
         (altered(GOOD, 30, b"\7", checksum=False), ErrorCode.CORRUPT_MESSAGE),  # the checksum
         (altered(GOOD, 57, b"\0\0\0\3"), ErrorCode.INVALID_RECORD),  # the count
         (altered(GOOD, 57, b"\xff\xff\xff\xff"), ErrorCode.INVALID_RECORD),
+        (altered(altered(GOOD, 23, b"\xff\xff\xff\xff"), 57, b"\0\0\0\0"), ErrorCode.INVALID_RECORD),
         (altered(altered(GOOD, 23, b"\0\0\0\2"), 57, b"\0\0\0\3"), ErrorCode.INVALID_RECORD),  # a record is missing
         (altered(altered(GOOD, 23, b"\0\0\0\0"), 57, b"\0\0\0\1"), ErrorCode.INVALID_RECORD),  # one is too many
         (altered(GOOD, 21, b"\0\x20"), ErrorCode.INVALID_RECORD),  # a control batch
@@ -164,14 +169,14 @@ def test_a_fetch_that_waits_gets_what_is_produced() -> None:
         (made(b"x", transactional=True), ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
     ],
 )
-def test_batches_that_are_refused(data: bytes | None, error: ErrorCode) -> None:  # T7
+def test_batches_that_are_refused(data: bytes | None, error: ErrorCode) -> None:  # T7, T21
     peer = cluster()
     answer = ask(peer, data)
     assert (answer.error_code, answer.base_offset, answer.log_append_time_ms) == (error, -1, -1)
     assert peer.broker.end_offset("t", 0) == 0
 
 
-def test_a_batch_cut_off_at_the_end_is_left_out() -> None:
+def test_a_batch_cut_off_at_the_end_is_left_out() -> None:  # T21
     peer = cluster()
     assert ask(peer, GOOD + GOOD[:-1]).error_code == 0
     assert ask(peer, GOOD + bytes(5)).error_code == 0
@@ -195,7 +200,7 @@ def test_partitions_that_are_not_there() -> None:  # T7
     assert only(peer.ask(request, 13)).error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
 
 
-def test_internal_topics() -> None:
+def test_internal_topics() -> None:  # T21
     peer = cluster()
     peer.broker.create_topic("__consumer_offsets")
     request = produce_request("__consumer_offsets", GOOD)

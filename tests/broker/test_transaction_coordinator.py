@@ -47,7 +47,7 @@ def coordinator_epochs(peer: Peer) -> list[int | None]:
 # ---------------------------------------------------------------------------------------------------------------- time
 
 
-def test_a_transaction_that_is_open_for_too_long_is_aborted() -> None:
+def test_a_transaction_that_is_open_for_too_long_is_aborted() -> None:  # T23, T24
     peer = cluster(1)
     p = producer(peer, timeout_ms=1000)
     peer.pass_time(5)  # nothing has begun

@@ -104,7 +104,7 @@ def test_sequences_after_the_end(bump: bool) -> None:  # T14, T15
     assert p.send(b"c", sequence=1 if bump else 2)[0] == "NONE"
 
 
-def test_the_epoch_before_is_refused_after_the_end() -> None:  # T15
+def test_the_epoch_before_is_refused_after_the_end() -> None:  # T15, T26
     p = begun(producer())
     p.end(keep=True)
     assert p.send(b"b")[0] == "INVALID_PRODUCER_EPOCH"
@@ -137,7 +137,7 @@ def test_partitions_that_were_not_added(version: int, error: str) -> None:  # T1
     assert p.send(b"a", version=version)[0] == error
 
 
-def test_after_a_refusal_the_first_sequence_has_to_come_first() -> None:
+def test_after_a_refusal_the_first_sequence_has_to_come_first() -> None:  # T25
     p = producer(bump=False)
     assert p.send(b"a", sequence=3)[0] == "TRANSACTION_ABORTABLE"
     assert p.send(b"b", sequence=2)[0] == "TRANSACTION_ABORTABLE"
@@ -286,7 +286,7 @@ def test_an_abort_takes_time() -> None:
 
 
 @pytest.mark.parametrize("version", range(6))
-def test_a_new_producer_fences_the_old_one(version: int) -> None:  # T10
+def test_a_new_producer_fences_the_old_one(version: int) -> None:  # T10, T23
     old = begun(producer())
     new = another(old)
     assert new.init(version=version) == ("CONCURRENT_TRANSACTIONS", -1)  # until the transaction is aborted
@@ -302,7 +302,7 @@ def test_a_new_producer_fences_the_old_one(version: int) -> None:  # T10
     assert begun(new).end()[0] == "NONE"
 
 
-def test_a_producer_goes_on_after_an_error() -> None:  # KIP-360
+def test_a_producer_goes_on_after_an_error() -> None:  # T28, KIP-360
     p = begun(producer())
     assert p.init(expected=(p.id, 7)) == ("CONCURRENT_TRANSACTIONS", -1)  # as in Kafka, whatever its epoch
     assert p.init(expected=(p.id, 0)) == (FENCED, -1)  # for the abort has fenced it as well

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from dekaf_proto.broker import Broker
+from dekaf_proto.messages.heartbeat import HeartbeatRequest
 from dekaf_proto.types import TopicPartition
 from dekaf_sync import Consumer, RebalanceListener, Record
 from tests.broker_server import BrokerServer
@@ -53,6 +54,10 @@ class Kafka:
     def members(self, group: str = "g") -> int:
         """How many members a group has."""
         return len(self.call(lambda broker, now: broker.group(group)).members)
+
+    def heartbeats(self) -> int:
+        """How many heartbeats have come."""
+        return self.call(lambda broker, now: sum(isinstance(r.request, HeartbeatRequest) for r in broker.requests))
 
     def member(self, *topics: str, **options: Any) -> Consumer[bytes | None, bytes | None]:
         """A member of the group `g` that begins at the beginning, for use in a `with`."""

@@ -39,7 +39,8 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no for
 
 
 def threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("dekaf")]
+    """Those of consumers: the broker has one too."""
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("dekaf: Consumer")]
 
 
 # ---------------------------------------------------------------------------------------------------------- beginning

@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from dekaf_proto.messages import ApiKey
 from dekaf_proto.types import TopicPartition
 from dekaf_trio import Consumer
 from tests.dekaf_trio.memory import T0, T1, MemoryKafka, run
@@ -141,3 +142,33 @@ def test_while_a_record_is_read() -> None:
     with pytest.raises(KeyboardInterrupt):
         run(main)
     assert seen == [b"a", b"b"]
+
+
+def test_while_it_closes_it_ends_that_at_once() -> None:
+    """Whoever presses it then means it: nothing is committed any more, but nothing is left behind either."""
+
+    async def main(kafka: MemoryKafka) -> None:
+        kafka.append(*"abc")
+        kafka.do(lambda broker, _: broker.faults.add(api=ApiKey.OFFSET_COMMIT, delay=10.0, times=None))
+
+        @trio.lowlevel.enable_ki_protection
+        async def press() -> None:
+            await trio.sleep(2)
+            signal.raise_signal(signal.SIGINT)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(press)
+
+            async def program() -> None:
+                async with kafka.member("t") as consumer:
+                    await consumer.poll(max_records=1)
+                    await consumer.poll(max_records=1)
+
+            with pytest.raises(KeyboardInterrupt):
+                await program()
+        assert trio.current_time() == 2
+        await trio.testing.wait_all_tasks_blocked()
+        assert kafka.links == 0
+        assert kafka.members == 1
+
+    run(main)

@@ -41,16 +41,18 @@ def test_computing_for_less_than_the_time_outs_changes_nothing_but_is_said(caplo
         notes = Notes()
         async with kafka.member(session_timeout_ms=45_000) as consumer:
             consumer.subscribe("t", notes)
-            generations = set()
+            generations, connects = set(), []
             async for msg in consumer:
-                kafka.compute(30)
                 generations.add(consumer.group_metadata().generation_id)
-                await trio.sleep(1)
+                connects.append(kafka.connects)
+                kafka.compute(40)  # longer than a request may take: one waits to be written
+                await trio.sleep(3)
                 if msg.value == b"b":
                     break
             await consumer.commit(msg)
             assert notes.told == ["assigned"]
             assert len(generations) == 1
+            assert kafka.connects == connects[0]
         assert kafka.committed() == {T0: 2, T1: 0}
 
     with caplog.at_level(logging.WARNING, "dekaf.trio"):
@@ -68,10 +70,9 @@ def test_computing_for_longer_than_the_session_loses_the_partitions_and_gets_the
         async with kafka.member(session_timeout_ms=10_000, enable_auto_commit=False) as consumer:
             consumer.subscribe("t", notes)
             (msg,) = await consumer.poll(max_records=1)
-            await trio.sleep(0.5)
             kafka.compute(30)
             assert kafka.members == 0
-            await trio.sleep(1)
+            await trio.sleep(3)
             with pytest.raises(CommitFailedError, match="UNKNOWN_MEMBER_ID"):
                 await consumer.commit(msg)
             values = [msg.value async for msg in consumer.records(until_end=True)]
@@ -93,9 +94,9 @@ def test_computing_for_longer_than_the_poll_interval_leaves_the_group_and_comes_
             consumer.subscribe("t", notes)
             (msg,) = await consumer.poll(max_records=1)
             await trio.sleep(0.5)
-            kafka.compute(30)
+            kafka.compute(40)
             assert kafka.members == 1
-            await trio.sleep(1)
+            await trio.sleep(3)
             assert kafka.members == 0
             with pytest.raises(CommitFailedError, match="max_poll_interval_ms"):
                 await consumer.commit(msg)

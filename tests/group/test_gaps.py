@@ -101,6 +101,24 @@ def test_it_comes_back_with_another_topic() -> None:  # G28: the coordinator doe
     assert len([tp for tp in one.reading + again.reading if tp.topic == "t"]) == 2
 
 
+@pytest.mark.parametrize("options", [{}, COOPERATIVE], ids=["range", "cooperative-sticky"])
+def test_it_comes_back_with_fewer_topics(options: dict[str, Any]) -> None:  # G15
+    group = Group({"t": 2, "u": 2}, group_instance_id="a", **options)
+    one = group.join()
+    group.settle()
+    two = group.join(group_instance_id="b")
+    group.settle()
+    assert [tp for tp in two.reading if tp.topic == "u"]
+    before = generation(group)
+    two.die()
+    again = comes_back(group, "b", ["t"])
+    group.run_for(5)
+    group.settle()
+    assert generation(group) <= before + 2
+    assert [tp for tp in one.reading if tp.topic == "u"] == [TopicPartition("u", 0), TopicPartition("u", 1)]
+    assert again.failures == []
+
+
 def test_members_that_are_not_static_do_not_look() -> None:
     group = Group({"t": 4}, **COOPERATIVE)
     for _ in range(3):

@@ -290,6 +290,20 @@ def test_a_rejoin_says_what_it_has() -> None:  # G23, A8
     assert one.log == ["assigned t-0 t-1", "assigned"]
 
 
+def test_what_it_has_belongs_to_the_generation_in_which_it_got_it() -> None:  # A8
+    group = Group({"t": 2}, **COOPERATIVE)
+    one = group.join()
+    group.settle()
+    generation = one.membership.generation
+    group.broker.faults.add(api=ApiKey.SYNC_GROUP, error=ErrorCode.REBALANCE_IN_PROGRESS)
+    one.membership.rejoin("a test")
+    group.run_for(1)
+    group.settle()
+    said = [decode_subscription(join.protocols[0].metadata).generation for join in group.joins()[-2:]]
+    assert said == [generation, generation]  # though it was in a later one in between
+    assert one.membership.generation == generation + 1
+
+
 def test_an_eager_member_has_nothing_when_it_joins() -> None:  # G22
     group = Group({"t": 2})
     one = group.join()

@@ -258,10 +258,10 @@ def test_a_rebalance_that_is_under_way_is_no_news() -> None:  # Heartbeat 27 in 
     group, one = stable()
     group.broker.faults.add(api=ApiKey.SYNC_GROUP, silent="before")
     group.broker.faults.add(api=ApiKey.HEARTBEAT, times=None, error=E.REBALANCE_IN_PROGRESS)
-    one.membership._heart = None
+    one.membership._heartbeats.stop()
     one.membership.rejoin("a test")
     group.run_until(lambda: one.state is MemberState.SYNCING)
-    assert one.membership._heard(E.REBALANCE_IN_PROGRESS) is False
+    assert one.membership._heartbeats._heard(E.REBALANCE_IN_PROGRESS) is False
     assert one.membership._due is None
 
 

@@ -234,11 +234,11 @@ def test_metadata_without_news_is_no_reason() -> None:
 @pytest.mark.parametrize("rack", ["r0", ""])
 def test_racks(rack: str) -> None:  # G17; without a rack of its own they are nothing to the member
     group, one = stable(nodes=3, racks={0: "r0", 1: "r1"}, client_rack=rack)
-    assert sorted(one.membership._racks()[T0]) == ["r0", "r1"]
+    assert sorted(one.membership._leader._racks()[T0]) == ["r0", "r1"]
     group.broker.cluster.nodes[2].rack = "r2"
     refreshed(group)
     assert bool(group.joins()) is bool(rack)
-    assert sorted(one.membership._racks()[T0]) == ["r0", "r1", "r2"]
+    assert sorted(one.membership._leader._racks()[T0]) == ["r0", "r1", "r2"]
 
 
 def test_the_restart_of_a_broker_is_no_reason() -> None:

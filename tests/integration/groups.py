@@ -31,6 +31,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from tests.integration.drivers import Driver
 from tests.integration.kafka import KafkaCluster, Produced, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -258,6 +259,7 @@ class Group:
         self.topic = topic
         self.options = {"bootstrap_servers": kafka.bootstrap, "group_id": topic, **QUICK, **options}
         self.members: list[Member] = []
+        self._driver: Driver = "trio"
         #: How many records each partition has.
         self.ends: dict[Part, int] = {}
         self._stack = ExitStack()
@@ -294,12 +296,14 @@ class Group:
         way: str = "plain",
         pace: float = 0.0,
         topics: Sequence[str] | Mapping[str, str] | None = None,
+        driver: Driver | None = None,
         **options: Any,
     ) -> Process:
-        """One more member, of ours: with each driver in turn."""
+        """One more member, of ours: with each driver in turn, the one that was not used last."""
         settings = {"topics": topics or [self.topic], "way": way, "pace": pace, "options": self.options | options}
-        module = ("member", "member_trio")[len(self.members) % 2]
-        member = Process(f"member {len(self.members)}", module, settings)
+        self._driver = driver or ("trio" if self._driver == "sync" else "sync")
+        module = "member_trio" if self._driver == "trio" else "member"
+        member = Process(f"member {len(self.members)} ({self._driver})", module, settings)
         self.members.append(self._stack.enter_context(member))
         return member
 

@@ -202,11 +202,13 @@ class JavaClients:
         flush_every: int | None = None,
         idempotent: bool = True,
         configs: Mapping[str, object] | None = None,
+        offsets: tuple[str, str, int, int] | None = None,
     ) -> list[Placed]:
         """Produces with Java's producer (acks=all) and tells where each record went.
 
         With a `transactional_id` all of them are one transaction, which `end` commits, aborts or leaves open: the next
         call with the same id goes on with it, `end_transaction` ends it. `flush_every`: a batch is at most that long.
+        `offsets`: (group, topic, partition, offset) to commit as part of the transaction.
         """
         rows = [
             {
@@ -224,6 +226,8 @@ class JavaClients:
             options |= {"transactional_id": transactional_id, "end": end}
         if flush_every is not None:
             options["flush_every"] = flush_every
+        if offsets is not None:
+            options["offsets"] = dict(zip(("group", "topic", "partition", "offset"), offsets, strict=True))
         return [Placed(**row) for row in self._call("produce", records=rows, **options)]
 
     def end_transaction(self, transactional_id: str, end: Literal["commit", "abort"]) -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 import pytest
 
 from dekaf_proto.broker import Broker
+from dekaf_proto.messages import ApiKey
 from dekaf_proto.records import Codec
 from dekaf_proto.records.checksum import crc32c
 from dekaf_proto.types import Uuid
@@ -30,12 +32,14 @@ from tests.broker.producing import (
     shown,
 )
 from tests.broker_server import BrokerServer
-from tests.integration.kafka import CODECS, JavaClients, JavaError, JavaHelper, KafkaCluster, Produced
+from tests.integration import librdkafka
+from tests.integration.kafka import CODECS, JavaClients, JavaError, JavaHelper, KafkaCluster, Placed, Produced
 from tests.integration.wire import Wire
 
 HOUR = 3_600_000
 #: Records of 1970 would lie in another segment of Kafka's log than the markers, which have its clock's time.
 NOW = int(time.time() * 1000)
+TOPIC = "programs"
 made = partial(made_at, timestamp=NOW)
 Producer = partial(_Producer, timestamp=NOW)
 
@@ -213,6 +217,10 @@ def fencing(bump: bool) -> Callable[[Requester, str], list[object]]:
         seen += [old.commit(1, version=version) for version in (2, 3, 4, 5)]
         seen += [old.init(expected=(old.id, old.epoch)), old.init(expected=(old.id, old.epoch), version=3)]
         seen += [new.add(0), new.send(b"c"), new.init(expected=(new.id, new.epoch)), new.ready()]
+        seen += [new.add(0), new.send(b"C"), new.init(expected=(new.id, 99)), new.ready()]
+        seen += [new.add(0), new.send(b"C"), new.init(expected=(new.id + 1000, 0)), new.end(keep=True), new.settled()]
+        new.epoch -= 1
+        seen += [new.init(expected=(new.id, new.epoch)), new.ready()]
         lost = (new.id, new.epoch)
         seen += [new.init(expected=lost), new.init(expected=lost), new.init(expected=lost)]
         seen += [new.add(0), new.send(b"d"), new.end(keep=True), new.settled()]
@@ -366,8 +374,11 @@ def programs(cluster: JavaClients, topic: str) -> list[object]:
     cluster.produce(records("open", 4), transactional_id=topic, end="open")
     seen += [cluster.offset(topic, 0, "latest", isolated) for isolated in (False, True)]
     cluster.end_transaction(topic, "abort")
-    for end in ("commit", "abort", "commit"):
-        seen.append(cluster.produce(records(end, 30), transactional_id=topic, end=end, flush_every=4))
+    ends: tuple[Literal["commit", "abort"], ...] = ("commit", "abort", "commit")
+    for number, end in enumerate(ends):
+        offsets = (topic, topic, 1, number)
+        seen.append(cluster.produce(records(end, 30), transactional_id=topic, end=end, flush_every=4, offsets=offsets))
+        seen.append(cluster.committed(topic))
     with pytest.raises(JavaError) as caught:
         cluster.produce(records("large", 1, size=200_000), configs={"max.request.size": 1 << 24})
     seen.append(caught.value.kind)
@@ -378,10 +389,33 @@ def programs(cluster: JavaClients, topic: str) -> list[object]:
     return seen
 
 
-def test_java_produces(kafka: KafkaCluster, java: JavaHelper, topic: str) -> None:
-    kafka.create_topic(topic, 2)
-    expected = programs(kafka, topic)
-    broker = Broker(nodes=3, unix_offset=time.time() - time.monotonic())
-    broker.create_topic(topic, 2)
+@pytest.fixture(scope="module")
+def expected(kafka: KafkaCluster) -> list[object]:
+    """What the programs see of a real Kafka."""
+    kafka.create_topic(TOPIC, 2)
+    return programs(kafka, TOPIC)
+
+
+@pytest.mark.parametrize("release, version", [(None, 5), ("3.9", 4)])
+def test_java_produces(java: JavaHelper, expected: list[object], release: str | None, version: int) -> None:
+    broker = Broker(nodes=3, unix_offset=time.time() - time.monotonic(), release=release)
+    broker.create_topic(TOPIC, 2)
     with BrokerServer(broker) as bootstrap:
-        assert programs(Embedded(java, bootstrap), topic) == expected
+        assert programs(Embedded(java, bootstrap), TOPIC) == expected
+    ends = [each.header for each in broker.requests if each.header.request_api_key == ApiKey.END_TXN]
+    assert {header.request_api_version for header in ends} == {version}
+
+
+def test_librdkafka_produces() -> None:
+    pytest.importorskip("confluent_kafka")
+    broker = Broker(nodes=3, unix_offset=time.time() - time.monotonic())
+    broker.create_topic(TOPIC, 2)
+    sent = [Produced(TOPIC, n % 2, b"%d" % n, b"value", [("h", b"1")], NOW + n) for n in range(20)]
+    with BrokerServer(broker) as bootstrap:
+        for number, codec in enumerate(CODECS):
+            placed = librdkafka.produce(bootstrap, sent, codec)
+            assert placed == [Placed(TOPIC, n % 2, 10 * number + n // 2, NOW + n) for n in range(20)]
+        for end in ("abort", "commit"):
+            librdkafka.produce(bootstrap, sent, transactional_id="x", end=end)
+    seen = [committed(Peer(broker), TOPIC, partition) for partition in (0, 1)]
+    assert seen == [([b"value"] * 60, 1, 72, 72)] * 2

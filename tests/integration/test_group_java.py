@@ -1,4 +1,4 @@
-"""Members of ours and of Java's client in one group: whoever leads it, all work together."""
+"""Members of ours, of each driver, and of Java's client in one group: whoever leads it, all work together."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from tests.integration.drivers import DRIVERS, Driver
 from tests.integration.groups import Group, JavaMember, Member, Part
 from tests.integration.kafka import KafkaCluster
 
@@ -16,15 +17,19 @@ STRATEGIES = {
     "sticky": "StickyAssignor",
     "cooperative-sticky": "CooperativeStickyAssignor",
 }
+#: With which driver our first member comes; the second one comes with the other.
+FIRST: dict[str, Driver] = {"range": "sync", "roundrobin": "trio", "sticky": "sync", "cooperative-sticky": "trio"}
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("leader", ["ours", "Java's"])
 def test_one_group(kafka: KafkaCluster, topic: str, strategy: str, leader: str) -> None:
     with Group(kafka, topic, partitions=7, partition_assignment_strategy=strategy) as group:
+        first = FIRST[strategy]
+        drivers = [first, *(driver for driver in DRIVERS if driver != first)]
 
         def ours() -> Member:
-            return group.join()
+            return group.join(driver=drivers.pop(0))
 
         def theirs() -> Member:
             return group.join_java(STRATEGIES[strategy])

@@ -2,7 +2,8 @@
 
     lost             at the end every record was finished by somebody (`unfinished`)
     ahead            what is committed was finished (at_most_once excepted)
-    back             what is committed never goes down (seeks and at_most_once excepted)
+    back             what is committed never goes down (seeks and at_most_once excepted, and a request whose sender has
+                     given it up and closed its connection, but which the network brings after later ones)
     two owners       nobody commits for a partition for which somebody else has committed in the same generation
     order            what a program is given of a partition begins at what was committed when it was assigned, and goes
                      on without a gap and without a record twice; nothing comes of what it was not assigned
@@ -36,6 +37,8 @@ class History:
         self.delivered: Counter[tuple[TopicPartition, int]] = Counter()
         self.committed: dict[TopicPartition, int] = {}
         self.happened: Counter[str] = Counter()
+        #: Where the last commit was such a late one.
+        self.overtaken: set[TopicPartition] = set()
         self._finished: dict[TopicPartition, set[int]] = {}
         self._prefix: dict[TopicPartition, int] = {}
         self._committers: dict[tuple[int, TopicPartition], str] = {}
@@ -87,20 +90,32 @@ class History:
     # ------------------------------------------------------------------------------------------------- the broker says
 
     def was_committed(
-        self, now: float, generation: int, who: str, tp: TopicPartition, committed: CommittedOffset
+        self,
+        now: float,
+        generation: int,
+        who: str,
+        tp: TopicPartition,
+        committed: CommittedOffset,
+        *,
+        given_up: bool = False,
     ) -> None:
         """The coordinator has accepted a commit of `who` (its instance, else its member id)."""
-        self.note(now, "broker", f"{who} commits {tp} {committed.offset} in {generation}")
+        late = ", which it has given up" if given_up else ""
+        self.note(now, "broker", f"{who} commits {tp} {committed.offset} in {generation}{late}")
         assert 0 <= committed.offset <= self.broker.end_offset(*tp), f"a commit outside the log: {tp} {committed}"
         owner = self._committers.setdefault((generation, tp), who)
         assert owner == who, f"two owners: {who} and {owner} commit {tp} in generation {generation}"
         before = self.committed.get(tp, -1)
         self.committed[tp] = committed.offset
+        self.overtaken.discard(tp)
         if self.plan.at_most_once:
             return
         done = self._prefix.get(tp, 0)
         assert committed.offset <= done, f"ahead: {who} commits {tp} {committed.offset}, finished is {done}"
-        if not self.plan.seeks:
+        if given_up and committed.offset < before:
+            self.overtaken.add(tp)
+            self.happened["overtaken commits"] += 1
+        elif not self.plan.seeks:
             assert committed.offset >= before, f"back: {who} commits {tp} {committed.offset} after {before}"
 
     # ------------------------------------------------------------------------------------------------------ at the end

@@ -5,7 +5,7 @@ It yields seconds to sleep, or an Operation. `World` wakes it. A crash is that i
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,9 @@ class Program:
         self.consumer: Consumer[Any, Any] = Consumer(config, seed=self.random.getrandbits(32), unix_offset=UNIX_OFFSET)
         world.network.add(self.consumer)
         self.alive = True
+        #: While its process is stopped: what is to be done when it goes on.
+        self.frozen: list[Callable[[], None]] | None = None
+        self.stops = 0
         #: It is to end: the loop is left, the consumer closed.
         self.leaving = False
         #: It subscribes to these next.
@@ -84,6 +87,8 @@ class Program:
 
     def look(self) -> None:
         """Goes on if what it waits for is there; complains if an operation is late."""
+        if self.frozen is not None:
+            return
         if self._waiting is not None and self._waiting.done:
             self._go_on()
         if self.operations:
@@ -98,9 +103,39 @@ class Program:
 
     def hurry(self) -> None:
         """It does not wait for records any longer."""
-        if self._idle is not None:
+        if self._idle is not None and self.frozen is None:
             self._idle.cancel()
             self.look()
+
+    def freeze(self) -> None:
+        """The process is stopped."""
+        self.note("is stopped")
+        self.frozen = []
+        self.stops += 1
+        self.world.network.freeze(self.consumer)
+
+    def thaw(self) -> None:
+        """It goes on, and sees how late it is."""
+        if self.alive and self.frozen is not None:
+            self.note("goes on")
+            held, self.frozen = self.frozen, None
+            self.operations = [(operation, max(deadline, self.now)) for operation, deadline in self.operations]
+            self.world.network.thaw(self.consumer)
+            for action in held:
+                action()
+            if self.leaving or self._has_other_plans():
+                self.hurry()
+
+    def _in(self, seconds: float, action: Callable[[], None]) -> None:
+        """Does something later, if the process runs then, or when it goes on."""
+
+        def act() -> None:
+            if self.frozen is None:
+                action()
+            else:
+                self.frozen.append(action)
+
+        self.world.network._at(self.now + seconds, act)
 
     def die(self) -> None:
         """It is gone without a word."""
@@ -130,7 +165,7 @@ class Program:
                     self._waiting = step
                     return
             else:
-                self.world.network._at(self.now + step, self._wake)
+                self._in(step, self._wake)
                 return
 
     def _wake(self) -> None:
@@ -185,6 +220,19 @@ class Program:
         if self.world.plan.calm or self.random.random() < 0.5:
             yield from self._ask_once_more()
         self.note(f"unsubscribes for {away:.1f} s")
+        while not (yield from self._unsubscribe()):
+            pass
+        self._in_hand.clear()  # what was not done is not finished by leaving
+        assert not self.consumer.assignment
+        self._give_up(list(self.owned))
+        self._subscribed = []
+        self.rests = True
+        yield away
+        self.rests = False
+
+    def _unsubscribe(self) -> Generator[float | Operation[Any], None, bool]:
+        """Whether it has left; that takes longer only if the process is stopped meanwhile."""
+        stops = self.stops
         leaving = self._start(self.consumer.unsubscribe(self.now), API_TIMEOUT + 1 + self.member.listens)
         while not leaving.done:
             output = self.consumer.poll(self.now)
@@ -193,14 +241,13 @@ class Program:
                 yield from self._listen(output)
             elif output is None:
                 yield self._start(self.consumer.wait(self.now, 1.0), 1.0)
-        leaving.result()
-        self._in_hand.clear()  # what was not done is not finished by leaving
-        assert not self.consumer.assignment
-        self._give_up(list(self.owned))
-        self._subscribed = []
-        self.rests = True
-        yield away
-        self.rests = False
+        try:
+            leaving.result()
+        except KafkaTimeoutError:
+            if self.stops == stops:
+                raise
+            return False
+        return True
 
     def _ask_once_more(self) -> Steps:
         """What is in hand is done, and nothing more is taken."""
@@ -377,7 +424,7 @@ class Program:
         if not (self.world.plan.calm or self.world.mended) and self.random.random() < 0.03:
             seconds = self.random.uniform(*SLOW)
         self.working += 1
-        self.world.network._at(self.now + seconds, done)
+        self._in(seconds, done)
 
     def _commit(self, what: Any) -> Steps:
         operation = self._start(self.consumer.commit(what, self.now), API_TIMEOUT)

@@ -60,6 +60,19 @@ def test_a_commit_that_goes_back_is_seen() -> None:
     seen.was_committed(0.0, 2, "q", A0, CommittedOffset(1))
 
 
+def test_a_commit_that_was_given_up_may_come_late() -> None:
+    seen = history()
+    for offset in range(3):
+        seen.was_finished(make_record("a", 0, offset, None, b""))
+    seen.was_committed(0.0, 1, "p", A0, CommittedOffset(3))
+    seen.was_committed(0.0, 1, "p", A0, CommittedOffset(2), given_up=True)
+    assert seen.overtaken == {A0}
+    seen.was_committed(0.0, 1, "p", A0, CommittedOffset(3))
+    assert seen.overtaken == set()
+    with pytest.raises(AssertionError, match="ahead"):
+        seen.was_committed(0.0, 1, "p", A0, CommittedOffset(4), given_up=True)
+
+
 def test_two_owners_in_one_generation_are_seen() -> None:
     seen = history()
     seen.was_committed(0.0, 1, "p", A0, CommittedOffset(0))

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import org.apache.kafka.clients.admin.*;
 import org.apache.kafka.clients.consumer.CloseOptions;
+import org.apache.kafka.clients.consumer.ConsumerGroupMetadata;
 import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
@@ -255,6 +256,11 @@ public final class KafkaHelper {
                 RecordMetadata m = get(f);
                 where.addObject().put("topic", m.topic()).put("partition", m.partition()).put("offset", m.offset())
                     .put("timestamp", m.timestamp());
+            }
+            if (q.hasNonNull("offsets")) {
+                JsonNode o = q.get("offsets");
+                producer.sendOffsetsToTransaction(Map.of(partition(o), new OffsetAndMetadata(o.get("offset").asLong(), "java")),
+                    new ConsumerGroupMetadata(o.get("group").asText()));
             }
             if (id != null) keep = !end(producer, q.get("end").asText());
             if (keep) open.put(id, producer); else open.remove(id);

@@ -16,7 +16,7 @@ pytest_plugins = ["pytester"]
 #: The runs in this process put sys.modules back: what is not loaded by now would be loaded by each of them anew.
 LOADED = (Consumer, EmbeddedBroker)
 #: The plugin by name: where dekaf is not installed, there is no entry point that pytest could find.
-PLUGIN = ("-p", "dekaf_pytest", "-p", "no:cacheprovider", "--strict-markers")
+PLUGIN = ("-p", "dekaf_sync._pytest", "-p", "no:cacheprovider", "--strict-markers")
 
 
 def test_a_broker_for_each_test(pytester: pytest.Pytester) -> None:
@@ -79,9 +79,9 @@ def test_options_that_do_not_exist_are_an_error(pytester: pytest.Pytester) -> No
 
 
 def test_importing_it_imports_nothing_of_dekaf() -> None:
-    program = "import pytest, sys, dekaf_pytest; print([m for m in sys.modules if m.startswith('dekaf_')])"
+    program = "import pytest, sys, dekaf_sync._pytest; print(sorted(m for m in sys.modules if m.startswith('dekaf_')))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['dekaf_pytest']"
+    assert done.stdout.strip() == "['dekaf_sync', 'dekaf_sync._pytest']"
 
 
 def test_the_tests_of_the_documentation(pytester: pytest.Pytester) -> None:
