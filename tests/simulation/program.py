@@ -55,6 +55,8 @@ class Program:
         #: How long it does nothing the next time that it works.
         self.pause = 0.0
         self.rests = False
+        #: It is to be killed when it has to give something up, before it has done so.
+        self.dies_when_revoked = False
         #: What it has, and the offset that it has to be given next.
         self.owned: dict[TopicPartition, int] = {}
         #: Its operations that are not done, and when they have to be.
@@ -272,6 +274,9 @@ class Program:
 
     def _listen(self, event: Rebalance) -> Steps:
         self._event(event)
+        if isinstance(event, PartitionsRevoked) and self.dies_when_revoked and not self.world.mended:
+            self.world.kill(self)
+            yield 0.0
         if self.member.listens and self.random.random() < 0.3:
             yield self.random.random() * self.member.listens
         if isinstance(event, PartitionsAssigned) and event.partitions and self.random.random() < 0.1:

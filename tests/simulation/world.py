@@ -240,6 +240,7 @@ class World:
         wild = [
             self._one_dies,
             self._one_dies,
+            self._one_dies_in_a_rebalance,
             self._one_dozes,
             self._one_is_stopped,
             self._one_is_stopped,
@@ -266,6 +267,11 @@ class World:
     def _one(self) -> Program | None:
         alive = [program for program in self._alive() if not program.leaving and program.frozen is None]
         return self.random.choice(alive) if alive else None
+
+    def _one_that_is_static(self) -> Program | None:
+        """One that is a static member, if there is such a one."""
+        static = [p for p in self._alive() if p.member.instance is not None and p.frozen is None and not p.leaving]
+        return self.random.choice(static) if static else self._one()
 
     def _comes_back(self, member: Member) -> None:
         self._in(self.random.choice((0.0, self.random.uniform(0, 5))), lambda: self._comes(member))
@@ -294,9 +300,20 @@ class World:
     def _one_dies(self) -> None:
         program = self._one()
         if program is not None:
-            program.die()
-            self.history.happened["crashes"] += 1
-            self._comes_back(program.member)
+            self.kill(program)
+
+    def kill(self, program: Program) -> None:
+        """A program dies, and is started again soon."""
+        program.die()
+        self.history.happened["crashes"] += 1
+        self._comes_back(program.member)
+
+    def _one_dies_in_a_rebalance(self) -> None:
+        """Between the two rounds of a cooperative one, if it is told to give up something."""
+        program = self._one_that_is_static()
+        if program is not None:
+            program.dies_when_revoked = True
+            self._one_comes()
 
     def _one_dozes(self) -> None:
         program = self._one()
@@ -321,8 +338,7 @@ class World:
     def _one_misses_a_rebalance(self) -> None:
         """A process is stopped with something uncommitted, and for so long that the others do without it. A static one
         may be a member still, in a generation of which it does not know."""
-        static = [p for p in self._alive() if p.member.instance is not None and p.frozen is None and not p.leaving]
-        program = self.random.choice(static) if static else self._one()
+        program = self._one_that_is_static()
         if program is None:
             return
         for tp in program.owned:
