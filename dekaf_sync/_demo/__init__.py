@@ -21,6 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from dekaf_proto.errors import KafkaError
 from dekaf_sync._demo.account import Account, Journal
 from dekaf_sync._demo.cluster import Cluster, Embedded, Real
 from dekaf_sync._demo.screen import Screen, make_screen
@@ -123,7 +124,7 @@ def run(plan: Plan) -> int:
                 workers.append(Worker(name, folder, cluster, plan))
                 stack.callback(workers[-1].stop)
             _tell(_Story(cluster, account, screen, *workers))
-        except DemoError as error:
+        except (DemoError, KafkaError) as error:
             print(f"dekaf demo: {error}", file=sys.stderr)
             return 1
     print()

@@ -175,8 +175,13 @@ class Account:
             f"{victim!r} had done {by[victim]} when it was killed, and had not committed {self._uncommitted} of these.",
             f"{survivor!r} took over {_named(taken)} at what was committed, and did {by[survivor]} orders.",
             f"{self.again()} orders were done twice.",
-            f"{self.ahead} commits covered an order that was not done; {self.commits} were looked at as they came.",
+            f"{self.ahead} commits covered an order that was not done; {self._looked_at()}.",
         ]
+
+    def _looked_at(self) -> str:
+        if self.commits:
+            return f"{self.commits} were looked at as they came"
+        return "what is committed was looked at again and again"
 
     def failures(self, victim: str, survivor: str) -> list[str]:
         """What is wrong; empty if nothing is."""
