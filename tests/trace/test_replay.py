@@ -62,7 +62,7 @@ def test_the_same_each_time(lines: list[str]) -> None:
 def test_steps_are_for_people_too(lines: list[str]) -> None:
     text = "\n".join(map(str, Replay(lines)))
     for part in ("    1000.000 assign([t-0, t-1])\n               Connect 1 127.0.0.1 9092 127.0.0.1 False",
-                 " bytes packed)\n               Send 1 METADATA v13 #1", "run 1, next 2, got 2\n",
+                 " bytes)\n               Send 1 METADATA v13 #1", "run 1, next 2, got 2\n",
                  "<Record t-0 offset=0",
                  "seek(t-0, 0)", "close()\n"):  # fmt: skip
         assert part in text
