@@ -338,7 +338,7 @@ def ours(topic: str) -> Peer:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_the_same_answers(kafka: KafkaCluster, topic: str, name: str) -> None:
+def test_producers_get_the_same_answers(kafka: KafkaCluster, topic: str, name: str) -> None:
     kafka.create_topic(topic, 3)
     if name == "options of the topic":
         for which, option, value in (
