@@ -109,6 +109,9 @@ def test_the_epoch_before_is_refused_after_the_end() -> None:  # T15, T26
     p.end(keep=True)
     assert p.send(b"b")[0] == "INVALID_PRODUCER_EPOCH"
     assert p.send(b"b", partition=1)[0] == "INVALID_PRODUCER_EPOCH"  # which knows nothing of it: the coordinator does
+    p.transactional_id = "another"
+    assert p.send(b"b")[0] == "INVALID_PRODUCER_EPOCH"  # nobody is asked
+    assert p.send(b"b", partition=1)[0] == "INVALID_PRODUCER_ID_MAPPING"
 
 
 def test_a_partition_without_records_gets_a_marker_all_the_same() -> None:
