@@ -168,19 +168,18 @@ class TransactionCoordinator:
         if error:
             return Given(error)
         if to_do:
-            found.end(commit, self._markers_due(found, now), self.new_producer_id, bump=bump)
+            found.end(commit, self._markers_due(now), self.new_producer_id, bump=bump)
             answer = Given(ErrorCode.NONE, found.producer)
             self.progress(now)
             return answer
         return Given(ErrorCode.NONE, found.producer)
 
     def _fence(self, transaction: Transaction, now: float) -> None:
-        transaction.fence(self._markers_due(transaction, now))
+        transaction.fence(self._markers_due(now), bump=self.version >= 2)
         self.progress(now)
 
-    def _markers_due(self, transaction: Transaction, now: float) -> float:
-        empty = not transaction.partitions and not transaction.groups
-        return now if empty else now + self._options.marker_delay_ms / 1000
+    def _markers_due(self, now: float) -> float:
+        return now + self._options.marker_delay_ms / 1000
 
     # ------------------------------------------------------------------------------------------------------------- time
 
@@ -210,21 +209,21 @@ class TransactionCoordinator:
                 self._write_markers(found, self._homes[transactional_id][1], now)
 
     def _write_markers(self, found: Transaction, coordinator_epoch: int, now: float) -> None:
+        before = found.snapshot()
         for at in list(found.partitions):
             partition = self._cluster.partition(at.topic, at.partition)
             if partition is not None and not self._works(partition.leader):
                 continue
             if partition is not None:
                 self._write_marker(partition, found, coordinator_epoch, now)
-                self._cluster.changed()
             del found.partitions[at]
         for name in list(found.groups):
             if self._works(self._cluster.coordinator(name)):
                 self._cluster.group(name).pending.end(found.producer_id, commit=found.commits)
-                self._cluster.changed()
                 del found.groups[name]
         if not found.partitions and not found.groups:
             found.complete()
+        if found.snapshot() != before:
             self._cluster.changed()
 
     def _write_marker(self, partition: Partition, found: Transaction, coordinator_epoch: int, now: float) -> None:

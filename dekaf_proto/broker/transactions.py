@@ -186,9 +186,10 @@ class Transaction:
             self.producer_epoch += 1
         self._decide(commit, markers_due)
 
-    def fence(self, markers_due: float) -> None:
-        """The coordinator's decision: an abort, under an epoch that no producer has."""
-        self._before = NO_PRODUCER
+    def fence(self, markers_due: float, *, bump: bool) -> None:
+        """The coordinator's decision: an abort, under an epoch that no producer has. With `bump` the producer may still
+        ask for that one, as if an answer had been lost (T23)."""
+        self._before = (self.producer_id, self.producer_epoch) if bump else NO_PRODUCER
         self.producer_epoch = min(self.producer_epoch + 1, _MARKERS_EPOCH)
         self._decide(False, markers_due)
 

@@ -346,3 +346,20 @@ def test_a_leader_that_is_deposed_while_it_waits() -> None:
     assert response is not None
     assert only(response).error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
     assert only(response).current_leader is not None
+
+
+def test_what_has_failed_stays_so() -> None:
+    peer = cluster(2)
+    peer.broker.move_leader("t", 1, 0)
+    for partition in (0, 1):
+        peer.broker.hold_high_watermark("t", partition, 0)
+    conn = peer.connect()
+    peer.send(conn, produce_request("t", GOOD, GOOD), 9)
+    for leader in (1, 0):
+        peer.broker.move_leader("t", 0, leader)
+        assert peer.frame(conn) is None
+    peer.pass_time(1)
+    response = peer.receive(conn, ProduceResponse, 9)
+    assert response is not None
+    errors = [ErrorCode(each.error_code).name for each in response.responses[0].partition_responses]
+    assert errors == ["NOT_LEADER_OR_FOLLOWER", "REQUEST_TIMED_OUT"]

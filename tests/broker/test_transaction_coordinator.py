@@ -53,11 +53,11 @@ def test_a_transaction_that_is_open_for_too_long_is_aborted() -> None:  # T23, T
     peer.pass_time(5)  # nothing has begun
     p.send(b"a")
     peer.pass_time(0.5)
-    p.send(b"b")  # which does not prolong it
+    p.send(b"b", partition=1)  # which does not prolong it
     peer.pass_time(0.25)
-    assert end_offsets(peer, "t") == (2, 0)
+    assert end_offsets(peer, "t") == (1, 0)
     peer.pass_time(0.25)
-    assert committed(peer, "t") == ([], 1, 3, 3)
+    assert committed(peer, "t") == ([], 1, 2, 2)
     assert state(p) is TransactionState.COMPLETE_ABORT
     assert p.send(b"c")[0] == "INVALID_PRODUCER_EPOCH"
     assert (p.end(version=4), p.end(keep=True)) == (("PRODUCER_FENCED", -1), ("INVALID_TXN_STATE", -1))
@@ -173,6 +173,20 @@ def test_a_coordinator_stops_while_markers_are_on_their_way() -> None:
     assert peer.broker.transaction_coordinator("x") == 0
 
 
+def test_a_coordinator_stands_still_while_markers_are_on_their_way() -> None:
+    peer = cluster(marker_delay_ms=100)
+    p = producer(peer)
+    send(p, 1)
+    p.end()
+    peer.broker.pause_node(0, peer.now)
+    peer.pass_time(0.2)
+    peer.broker.append("t", 2, [b"x"], peer.now)  # the cluster is looked at
+    peer.drain()
+    assert state(p) is TransactionState.PREPARE_COMMIT
+    peer.broker.resume_node(0, peer.now)
+    assert state(p) is TransactionState.COMPLETE_COMMIT
+
+
 def test_nobody_coordinates() -> None:
     peer = cluster()
     p = producer(peer, timeout_ms=1000)
@@ -194,7 +208,8 @@ def test_a_coordinator_that_stands_still() -> None:
     send(p, 1)
     peer.broker.pause_node(0, peer.now)
     assert send(p, 2)[0] == "NOT_ENOUGH_REPLICAS"
-    peer.pass_time(2)
+    peer.send(peer.connect(1), fetch_request("t", 1, partition=1, max_wait_ms=1500), 12)
+    peer.pass_time(2)  # in which others have something to do
     assert state(p) is TransactionState.ONGOING
     peer.broker.resume_node(0, peer.now)
     assert state(p) is TransactionState.COMPLETE_ABORT

@@ -27,10 +27,10 @@ FENCED = "PRODUCER_FENCED"
 T0, T1 = TopicPartition("t", 0), TopicPartition("t", 1)
 
 
-def producer(*, bump: bool = True, marker_delay_ms: int = 0) -> Producer:
+def producer(*, bump: bool = True, marker_delay_ms: int = 0, version: int | None = None) -> Producer:
     """One that has been initialised, so that it has epoch 0."""
     options = TransactionOptions(marker_delay_ms=marker_delay_ms)
-    peer = Peer(Broker(transaction_options=options))
+    peer = Peer(Broker(transaction_options=options, transaction_version=version))
     peer.broker.create_topic("t", 2)
     found = Producer(peer, "t", "x", bump=bump)
     assert found.init() == ("NONE", 0)
@@ -109,6 +109,9 @@ def test_the_epoch_before_is_refused_after_the_end() -> None:  # T15, T26
     p.end(keep=True)
     assert p.send(b"b")[0] == "INVALID_PRODUCER_EPOCH"
     assert p.send(b"b", partition=1)[0] == "INVALID_PRODUCER_EPOCH"  # which knows nothing of it: the coordinator does
+    p.transactional_id = "another"
+    assert p.send(b"b")[0] == "INVALID_PRODUCER_EPOCH"  # nobody is asked
+    assert p.send(b"b", partition=1)[0] == "INVALID_PRODUCER_ID_MAPPING"
 
 
 def test_a_partition_without_records_gets_a_marker_all_the_same() -> None:
@@ -250,6 +253,14 @@ def test_an_empty_transaction_of_version_2() -> None:  # T11
     assert p.end() == ("INVALID_PRODUCER_ID_MAPPING", -1)
 
 
+def test_an_empty_abort_takes_time_too() -> None:
+    p = producer(marker_delay_ms=200)
+    assert p.end(commit=False) == ("NONE", 1)
+    assert p.init() == ("CONCURRENT_TRANSACTIONS", -1)
+    p.peer.pass_time(0.2)
+    assert p.init() == ("NONE", 2)
+
+
 @BOTH
 def test_an_end_takes_time(bump: bool) -> None:  # T16
     p = begun(producer(bump=bump, marker_delay_ms=200))
@@ -305,7 +316,7 @@ def test_a_new_producer_fences_the_old_one(version: int) -> None:  # T10, T23
 def test_a_producer_goes_on_after_an_error() -> None:  # T28, KIP-360
     p = begun(producer())
     assert p.init(expected=(p.id, 7)) == ("CONCURRENT_TRANSACTIONS", -1)  # as in Kafka, whatever its epoch
-    assert p.init(expected=(p.id, 0)) == (FENCED, -1)  # for the abort has fenced it as well
+    assert p.init(expected=(p.id, 0)) == ("NONE", 1)  # the epoch of the abort
     assert p.init() == ("NONE", 2)
     lost = (p.id, p.epoch)
     assert p.init(expected=lost) == ("NONE", 3)
@@ -316,6 +327,25 @@ def test_a_producer_goes_on_after_an_error() -> None:  # T28, KIP-360
     stranger = another(p)
     assert stranger.init(expected=(p.id + 1, 4)) == (FENCED, -1)
     assert snapshot(p).state is TransactionState.ONGOING
+
+
+def test_an_epoch_from_before_a_new_producer_is_of_no_use() -> None:
+    p = producer()
+    assert another(p).init() == ("NONE", 1)
+    assert p.init(expected=(p.id, 0)) == (FENCED, -1)
+    p.epoch = 1
+    begun(p).end()
+    begun(p)
+    assert p.init() == ("CONCURRENT_TRANSACTIONS", -1)
+    assert p.init(expected=(p.id, 1)) == (FENCED, -1)
+    assert p.init(expected=(p.id, 3)) == ("NONE", 4)
+
+
+@pytest.mark.parametrize("version, answer", [(1, (FENCED, -1)), (2, ("NONE", 1))])
+def test_a_producer_that_was_fenced_by_an_abort(version: int, answer: tuple[str, int]) -> None:  # T23
+    p = begun(producer(bump=False, version=version))
+    assert another(p).init()[0] == "CONCURRENT_TRANSACTIONS"
+    assert p.init(expected=(p.id, 0)) == answer
 
 
 def test_a_producer_that_the_coordinator_does_not_know() -> None:

@@ -239,6 +239,23 @@ def fencing(bump: bool) -> Callable[[Requester, str], list[object]]:
     return scenario
 
 
+def epochs(peer: Requester, topic: str) -> list[object]:
+    producer = Producer(peer, topic, topic)
+    seen: list[object] = [producer.ready(), producer.send(b"a"), producer.end(keep=True), producer.settled()]
+    producer.adopt(producer.id, producer.epoch + 1)
+    last = producer.epoch
+    seen += [producer.send(b"b"), producer.ask_init().error_code]
+    for _ in range(100):
+        if end_offsets(peer, topic) == (4, 4):
+            break
+        peer.pass_time(0.05)
+    peer.pass_time(0.3)  # the abort is written; then the coordinator hears of it
+    for epoch in (last - 1, last, last + 1):
+        producer.adopt(producer.id, epoch)
+        seen.append(producer.init(expected=(producer.id, epoch)))
+    return seen
+
+
 def adding(peer: Requester, topic: str) -> list[object]:
     producer = Producer(peer, topic, topic, bump=False)
     seen: list[object] = [producer.ready()]
@@ -299,6 +316,7 @@ SCENARIOS: dict[str, Callable[[Requester, str], list[object]]] = {
     "fencing, version 1": fencing(False),
     "fencing, version 2": fencing(True),
     "adding": adding,
+    "epochs": epochs,
     "offsets, version 1": group_offsets(False),
     "offsets, version 2": group_offsets(True),
     "time runs out": time_runs_out,
@@ -320,7 +338,7 @@ def ours(topic: str) -> Peer:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_the_same_answers(kafka: KafkaCluster, topic: str, name: str) -> None:
+def test_producers_get_the_same_answers(kafka: KafkaCluster, topic: str, name: str) -> None:
     kafka.create_topic(topic, 3)
     if name == "options of the topic":
         for which, option, value in (

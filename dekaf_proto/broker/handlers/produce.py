@@ -164,7 +164,7 @@ class _Produce:
             self.exchange.cluster.changed()
         if self.request.acks != _ALL:
             return self._respond()
-        return Pending(self.exchange.now + max(0, self.request.timeout_ms) / 1000, self._poll)
+        return Pending(self.exchange.now + self.request.timeout_ms / 1000, self._poll)
 
     def _poll(self, expired: bool) -> Outcome | None:
         """The response, once followers have everything that was appended."""
