@@ -177,6 +177,21 @@ def test_resolving_and_failures() -> None:
     replay(sink)
 
 
+def test_nothing_is_kept_of_connections_that_are_gone() -> None:
+    setup = Traced({"t": 1}, reconnect_backoff_ms=10)
+    setup.assign()
+    for _ in range(3):
+        setup.run_for(1)
+        setup.network.cut()
+    setup.run_for(1)
+    received = setup.consumer._recorder._received  # type: ignore[attr-defined]
+    there = {link.conn for link in setup.network.links}
+    assert there
+    assert set(received._asked) == set(received._frames) == there
+    setup.close()
+    assert received._asked == received._frames == {}
+
+
 def test_operations_and_who_gives_up() -> None:
     setup = Traced({"t": 1})
     setup.append("a")
