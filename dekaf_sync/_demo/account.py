@@ -159,6 +159,10 @@ class Account:
         """How many orders nobody has done."""
         return sum((p, offset) not in self.done for p, offsets in self.fed.items() for offset in offsets)
 
+    def all_committed(self) -> bool:
+        """Whether the group has committed all orders that there are."""
+        return all(self.committed.get(p, 0) > offsets[-1] for p, offsets in self.fed.items() if offsets)
+
     def again(self) -> int:
         """How many orders were done more than once."""
         return sum(len(who) > 1 for who in list(self.done.values()))

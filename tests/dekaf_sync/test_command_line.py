@@ -158,6 +158,7 @@ def told(
 def test_an_account_that_is_right() -> None:
     account, failures = told()
     assert failures == []
+    assert account.all_committed()
     assert account.summary(VICTIM, SURVIVOR) == [
         "5 orders in 2 partitions; 0 of them were lost.",
         "'automatic' had done 2 when it was killed, and had not committed 1 of these.",
@@ -212,7 +213,8 @@ def test_a_commit_that_is_ahead() -> None:
 
 
 def test_something_is_not_committed_at_the_end() -> None:
-    _, failures = told(end={0: 2, 1: 7})
+    account, failures = told(end={0: 2, 1: 7})
+    assert not account.all_committed()
     assert failures == ["partition 0: 2 is committed at the end, and not 3"]
 
 
