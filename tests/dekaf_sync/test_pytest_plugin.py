@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,8 @@ pytest_plugins = ["pytester"]
 
 #: The runs in this process put sys.modules back: what is not loaded by now would be loaded by each of them anew.
 LOADED = (Consumer, EmbeddedBroker)
-#: Where dekaf is installed, pytest finds the plugin by itself, and takes the same one by another name for a mistake.
-FOUND = any(each.value == "dekaf_sync._pytest" for each in entry_points(group="pytest11"))
-PLUGIN = (*(() if FOUND else ("-p", "dekaf_sync._pytest")), "-p", "no:cacheprovider", "--strict-markers")
+#: The plugin by name: where dekaf is not installed, there is no entry point that pytest could find.
+PLUGIN = ("-p", "dekaf_sync._pytest", "-p", "no:cacheprovider", "--strict-markers")
 
 
 def test_a_broker_for_each_test(pytester: pytest.Pytester) -> None:
