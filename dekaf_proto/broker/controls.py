@@ -93,11 +93,26 @@ class Controls:
         return self.call(lambda broker, _: broker.topics)
 
     def create_topic(
-        self, name: str, partitions: int = 1, *, replicas: int | None = None, log_append_time: bool = False
+        self,
+        name: str,
+        partitions: int = 1,
+        *,
+        replicas: int | None = None,
+        log_append_time: bool = False,
+        compacted: bool = False,
+        max_message_bytes: int = 1_048_588,
     ) -> None:
-        """Creates a topic, by default with replicas on three nodes, or on as many as there are."""
+        """Creates a topic, by default with replicas on three nodes, or on as many as there are. What is `compacted`
+        takes no record without a key."""
         self.call(
-            lambda broker, _: broker.create_topic(name, partitions, replicas=replicas, log_append_time=log_append_time)
+            lambda broker, _: broker.create_topic(
+                name,
+                partitions,
+                replicas=replicas,
+                log_append_time=log_append_time,
+                compacted=compacted,
+                max_message_bytes=max_message_bytes,
+            )
         )
 
     def create_partitions(self, name: str, count: int) -> None:

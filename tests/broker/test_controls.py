@@ -97,11 +97,12 @@ def test_leaders_and_coordinators() -> None:
 
 def test_topics() -> None:
     broker = controls()
-    broker.create_topic("u", 2, replicas=1, log_append_time=True)
+    broker.create_topic("u", 2, replicas=1, log_append_time=True, compacted=True, max_message_bytes=9)
     broker.create_partitions("u", 1)
     assert broker.topics == ["t", "u"]
     made = broker.call(lambda b, _: b.cluster.topics["u"])
     assert ([len(p.replicas) for p in made.partitions], made.log_append_time) == ([1, 1, 3], True)
+    assert (made.compacted, made.max_message_bytes) == (True, 9)
     broker.append("u", 0, [b"x"])
     broker.recreate_topic("u", 1)
     assert broker.end_offset("u", 0) == 0
