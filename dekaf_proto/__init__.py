@@ -1,8 +1,8 @@
 """The protocol core of dekaf: everything that decides, and nothing that does I/O.
 
 No module below imports a socket, a loop or a thread, reads a clock or draws a random number of its own. The public
-names load on first use, so that `import dekaf_proto` costs next to nothing; the submodules `config`, `consumer`,
-`errors`, `events`, `messages`, `operation`, `records`, `trace`, `types` and `wire` are public too.
+names load on first use, so that `import dekaf_proto` costs next to nothing; the submodules `broker`, `config`,
+`consumer`, `errors`, `events`, `messages`, `operation`, `records`, `trace`, `types` and `wire` are public too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __version__ = "0.1.0.dev0"
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from dekaf_proto import config, consumer, errors, events, messages, operation, records, trace, types, wire
+    from dekaf_proto import broker, config, consumer, errors, events, messages, operation, records, trace, types, wire
     from dekaf_proto.config import ConsumerConfig
     from dekaf_proto.consumer import Batch, Consumer, ConsumerMetrics, FetchedRecords
     from dekaf_proto.errors import ErrorCode, KafkaError
@@ -59,7 +59,19 @@ _HOME = {
 }
 #: A module that every compiled build compiles (setup.py has the list).
 _HOT_MODULE = "dekaf_proto.records.iterator"
-_SUBMODULES = ("config", "consumer", "errors", "events", "messages", "operation", "records", "trace", "types", "wire")
+_SUBMODULES = (
+    "broker",
+    "config",
+    "consumer",
+    "errors",
+    "events",
+    "messages",
+    "operation",
+    "records",
+    "trace",
+    "types",
+    "wire",
+)
 
 __all__ = [
     "COMPILED",
@@ -84,6 +96,7 @@ __all__ = [
     "TopicPartitionOffset",
     "Uuid",
     "__version__",
+    "broker",
     "config",
     "consumer",
     "errors",

@@ -7,6 +7,7 @@ import importlib
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,29 +27,41 @@ def test_every_public_name_is_there_and_there_are_not_too_many(root: object) -> 
         assert name in dir(root)
 
 
-def test_a_lazy_name_is_the_one_of_its_module_and_is_looked_up_once() -> None:
-    for name, home in dekaf_proto._HOME.items():
-        assert getattr(dekaf_proto, name) is getattr(importlib.import_module(home), name)
-        assert name in vars(dekaf_proto)
+@pytest.mark.parametrize("root", [dekaf_proto, dekaf_sync])
+def test_a_lazy_name_is_the_one_of_its_module_and_is_looked_up_once(root: Any) -> None:
+    for name, home in root._HOME.items():
+        assert getattr(root, name) is getattr(importlib.import_module(home), name)
+        assert name in vars(root)
 
 
 def test_a_submodule_is_there_when_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(dekaf_proto, "events", raising=False)
     assert dekaf_proto.events is importlib.import_module("dekaf_proto.events")
+    monkeypatch.delattr(dekaf_sync, "errors", raising=False)
+    assert dekaf_sync.errors is importlib.import_module("dekaf_sync.errors")
 
 
-def test_an_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="module 'dekaf_proto' has no attribute 'Cosumer'"):
-        dekaf_proto.Cosumer  # type: ignore[attr-defined]  # noqa: B018
+@pytest.mark.parametrize("root", [dekaf_proto, dekaf_sync])
+def test_an_unknown_name_is_an_attribute_error(root: Any) -> None:
+    with pytest.raises(AttributeError, match=f"module '{root.__name__}' has no attribute 'Cosumer'"):
+        root.Cosumer  # noqa: B018
+
+
+def shown_to_type_checkers(root: Any) -> dict[str, str | None]:
+    """The names that are imported under TYPE_CHECKING, and from where."""
+    tree = ast.parse(Path(root.__file__).read_text(encoding="utf-8"))
+    [block] = [n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
+    return {alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
 
 
 def test_type_checkers_see_what_is_there() -> None:
     """The imports under TYPE_CHECKING and the table from which names are loaded say the same."""
-    tree = ast.parse(Path(dekaf_proto.__file__).read_text(encoding="utf-8"))
-    [block] = [n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
-    shown = {alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    shown = shown_to_type_checkers(dekaf_proto)
     assert shown == dekaf_proto._HOME | dict.fromkeys(dekaf_proto._SUBMODULES, "dekaf_proto")
     assert {*shown, "COMPILED", "__version__"} == set(dekaf_proto.__all__)
+    shown = shown_to_type_checkers(dekaf_sync)
+    assert shown == dekaf_sync._HOME | {"errors": "dekaf_sync"}
+    assert set(shown) == set(dekaf_sync.__all__)
 
 
 def test_the_version_is_one() -> None:

@@ -5,10 +5,9 @@
     broker.append("orders", 0, [b"first", NewRecord(b"second", key=b"k")], now)
 
 A driver carries out its effects (`Listen`, `Send`, `Disconnect`) and tells it what arrives, as with the client's
-engines. What a program or a test does to it directly (topics, records, leaders, faults) are methods.
-
-It advertises what `handlers.HANDLERS` answers, and nothing else: reading, producing (plain, idempotent, and in
-transactions of both versions), and groups of the classic protocol.
+engines: `dekaf_sync.EmbeddedBroker` and `dekaf_trio.EmbeddedBroker` do. What a program or a test does to it directly
+(topics, records, leaders, faults) are methods. It offers what `handlers.HANDLERS` answers; what it does as Kafka does
+it, and what it does not, is in docs/embedded-broker.md. Groups are those of the classic protocol.
 """
 
 from dekaf_proto.broker.engine import Broker, ReceivedRequest

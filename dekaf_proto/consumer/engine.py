@@ -11,28 +11,20 @@ start of each input or call, from the cursors in the run that it is reading.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Generic, TypeVar, cast
 
-from dekaf_proto.client import LEAST_LOADED, Client
-from dekaf_proto.config import ConsumerConfig, OffsetReset
+from dekaf_proto.client import Client
+from dekaf_proto.config import ConsumerConfig
 from dekaf_proto.consumer.acknowledgements import Acknowledgements
 from dekaf_proto.consumer.arguments import (
     CommitTarget,
     Partitions,
-    SeekTarget,
-    Time,
     assignment_of,
     commits_of,
-    epoch_of,
-    milliseconds_of,
-    offset_of,
-    partition_of,
     partitions_of,
     records_of,
     tenures_of,
-    times_of,
-    topic_of,
 )
 from dekaf_proto.consumer.at_most_once import AtMostOnce
 from dekaf_proto.consumer.chunk import Reading
@@ -40,36 +32,30 @@ from dekaf_proto.consumer.commits import Commits
 from dekaf_proto.consumer.fetcher import Fetcher
 from dekaf_proto.consumer.generic import FetchedRecords
 from dekaf_proto.consumer.handout import Bound, Handout
-from dekaf_proto.consumer.lookups import EARLIEST, LATEST, Lookups
+from dekaf_proto.consumer.lookups import Lookups
 from dekaf_proto.consumer.memory import Memory
-from dekaf_proto.consumer.metrics import ConsumerMetrics, lag_of, snapshot
+from dekaf_proto.consumer.metrics import ConsumerMetrics, snapshot
 from dekaf_proto.consumer.partition import Partition
 from dekaf_proto.consumer.positions import Positions
+from dekaf_proto.consumer.seeks import Seeks
 from dekaf_proto.consumer.subscription import Subscription, Topics, topics_of
+from dekaf_proto.consumer.topic_errors import TopicErrors
 from dekaf_proto.errors import (
     ClosedError,
-    ErrorCode,
-    KafkaError,
     LocalProtocolError,
-    NoGroupError,
-    NotAssignedError,
-    UnknownTopicError,
-    broker_error,
 )
-from dekaf_proto.events import Address, Effect, EndOfPartition, Failed, Rebalance
+from dekaf_proto.events import EndOfPartition, Failed, Rebalance
 from dekaf_proto.group.classic import Classic, GroupMetadata
-from dekaf_proto.messages.metadata import MetadataResponse
-from dekaf_proto.metadata import Asked, Metadata
-from dekaf_proto.operation import Call, Flow, Operation, Sleep, Wait, sooner
-from dekaf_proto.types import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
-from dekaf_proto.wire.schema import Buffer
+from dekaf_proto.metadata import Metadata
+from dekaf_proto.operation import Flow, Operation, Wait, sooner
+from dekaf_proto.types import OffsetAndMetadata, TopicPartition
 
 K = TypeVar("K", covariant=True)
 V = TypeVar("V", covariant=True)
 T = TypeVar("T")
 
 
-class Consumer(Generic[K, V]):
+class Consumer(Seeks, Generic[K, V]):
     """The consumer's engine. `seed` makes its random choices, `unix_offset` its Unix time: now + unix_offset."""
 
     def __init__(self, config: ConsumerConfig[K, V], *, seed: int = 0, unix_offset: float = 0.0) -> None:
@@ -118,54 +104,13 @@ class Consumer(Generic[K, V]):
             self._commits.has_event = lambda: self._subscription.has_event or self._subscription.in_listener
             self._handout.is_unsettled = self._is_unsettled
         self._started = False
-        self._told_version = 0
-        #: The subscribed topics that the program was told to be out of reach.
-        self._told_topics: set[str] = set()
+        self._topic_errors = TopicErrors(self._client, self._metadata, self._partitions, self._subscription)
         self._closing: Operation[None] | None = None
         self._leaving: Operation[None] | None = None
         #: Nothing more will come, and whoever waits need not.
         self._over = False
 
     # ------------------------------------------------------------------------------------------- a driver's inputs
-
-    def resolved(self, query: int, addresses: Sequence[Address], now: float) -> None:
-        """The answer to a Resolve: addresses in the order in which to try them."""
-        self._client.resolved(query, addresses, now)
-        self._advance(now)
-
-    def resolve_failed(self, query: int, error: str, now: float) -> None:
-        """A Resolve failed; `error` is for people."""
-        self._client.resolve_failed(query, error, now)
-        self._advance(now)
-
-    def connected(self, conn: int, now: float) -> None:
-        """A Connect succeeded."""
-        self._client.connected(conn, now)
-        self._advance(now)
-
-    def connect_failed(self, conn: int, error: str, now: float) -> None:
-        """A Connect failed; `error` is for people."""
-        self._client.connect_failed(conn, error, now)
-        self._advance(now)
-
-    def receive_data(self, conn: int, data: Buffer, now: float) -> None:
-        """The next bytes from a connection. Never raises for what they are."""
-        if self._client.receive_data(conn, data, now):
-            self._advance(now)
-
-    def disconnected(self, conn: int, error: str, now: float) -> None:
-        """A connection ended: by the other end (`error` empty) or by a fault."""
-        self._client.disconnected(conn, error, now)
-        self._advance(now)
-
-    def handle_timeout(self, now: float) -> None:
-        """It is `next_deadline()`, or later, or any time that suits."""
-        self._client.handle_timeout(now)
-        self._advance(now)
-
-    def effects(self) -> list[Effect]:
-        """What the driver has to do, in order; each is given once."""
-        return self._client.effects()
 
     def next_deadline(self) -> float | None:
         """When `handle_timeout` has to be called at the latest."""
@@ -175,16 +120,6 @@ class Consumer(Generic[K, V]):
         if self._closing is None:
             deadline = sooner(sooner(deadline, self._fetcher.next_peek()), self._commits.next_automatic())
         return deadline
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` has finished: no further effect will come."""
-        return self._client.closed
-
-    def set_unix_offset(self, offset: float, now: float) -> None:
-        """Corrects the difference between Unix time and `now`."""
-        self._client.now = now
-        self._client.unix_offset = offset
 
     # -------------------------------------------------------------------------------------------------- assignment
 
@@ -359,106 +294,6 @@ class Consumer(Generic[K, V]):
             return False
         return not self._membership.is_settled or any(p.withheld for p in self._partitions.values())
 
-    # --------------------------------------------------------------------------------------------------- positions
-
-    def position(self, tp: TopicPartition) -> int | None:
-        """The offset of the next record that the application will be given; None while that is not known."""
-        return self._partition(tp).position
-
-    def seek(self, tp: TopicPartition, offset: SeekTarget, now: float) -> None:
-        """Goes on at `offset`: a number, an OffsetAndMetadata, or what `offsets_for_times` found."""
-        self._begin(now)
-        partition = self._partition(tp)
-        partition.begin_at(offset_of(offset), epoch_of(offset))
-        partition.seeks += 1
-        self._positions.stand_on(partition)
-        self._sought(now)
-
-    def seek_to_beginning(self, partitions: object, now: float) -> None:
-        """Goes on at the first record of these partitions (None: of all that are assigned)."""
-        self._seek_to_end_of_log(partitions, OffsetReset("earliest"), now)
-
-    def seek_to_end(self, partitions: object, now: float) -> None:
-        """Goes on behind the last record (under read_committed: behind the last stable one)."""
-        self._seek_to_end_of_log(partitions, OffsetReset("latest"), now)
-
-    def seek_to_committed(self, partitions: object, now: float) -> None:
-        """Goes on where the group has committed, or as `auto_offset_reset` says if it has not."""
-        self._begin(now)
-        self._need_group()
-        for partition in self._those(partitions):
-            partition.initialize()
-            partition.seeks += 1
-        self._sought(now)
-
-    def _seek_to_end_of_log(self, partitions: object, policy: OffsetReset, now: float) -> None:
-        self._begin(now)
-        for partition in self._those(partitions):
-            partition.begin_reset(policy)
-            partition.seeks += 1
-        self._sought(now)
-
-    def _sought(self, now: float) -> None:
-        self._handout.stop()
-        self._advance(now)
-
-    def seek_to_timestamp(
-        self, when: Time | Mapping[TopicPartition, Time], now: float, timeout: float | None = None
-    ) -> Operation[None]:
-        """Goes on at the first record that is not older than `when`, or at the end if there is none.
-
-        `when`: Unix time in ms or an aware datetime, for all assigned partitions or by partition.
-        """
-        if isinstance(when, Mapping):
-            times = times_of(when)
-        else:
-            times = dict.fromkeys(self._partitions, milliseconds_of(when))
-        self._begin(now)
-        # A seek that comes meanwhile has the last word; a reset, or a committed offset that is found, has not (O7).
-        sought = {tp: self._partition(tp) for tp in times}
-        for partition in sought.values():
-            partition.seeks += 1
-        seeks = {tp: partition.seeks for tp, partition in sought.items()}
-
-        def flow() -> Flow[None]:
-            found = yield from self._lookups.list_offsets(times, or_end=True)
-            for tp, offset in found.items():
-                partition = sought[tp]
-                if offset is not None and self._partitions.get(tp) is partition and partition.seeks == seeks[tp]:
-                    partition.begin_at(offset.offset)
-            self._fetcher.touch()
-            self._handout.stop()
-
-        return self._start("seek_to_timestamp", flow(), now, timeout)
-
-    def pause(self, partitions: object, now: float) -> None:
-        """Hands out nothing more of these partitions; what is buffered is kept."""
-        self._begin(now)
-        for partition in self._those(partitions):
-            partition.paused = True
-        self._sought(now)
-
-    def resume(self, partitions: object, now: float) -> None:
-        """Goes on with paused partitions."""
-        self._begin(now)
-        for partition in self._those(partitions):
-            partition.paused = False
-        self._sought(now)
-
-    @property
-    def paused(self) -> list[TopicPartition]:
-        """Which partitions are paused."""
-        return [tp for tp, partition in self._partitions.items() if partition.paused]
-
-    def highwater(self, tp: TopicPartition) -> int | None:
-        """The end of the log as the last fetch saw it; None before the first."""
-        highwater = self._partition(tp).high_watermark
-        return highwater if highwater >= 0 else None
-
-    def lag(self, tp: TopicPartition) -> int | None:
-        """How many offsets the position is behind the end (the last stable offset under read_committed)."""
-        return lag_of(self._partition(tp), self.config.isolation_level)
-
     # ----------------------------------------------------------------------------------------------------- offsets
 
     def commit(
@@ -500,69 +335,6 @@ class Consumer(Generic[K, V]):
             self._partition(tp)
         for tp, offset in given.items():
             self._partitions[tp].stored = offset
-
-    def committed(
-        self, partitions: object, now: float, timeout: float | None = None
-    ) -> Operation[dict[TopicPartition, OffsetAndMetadata | None]]:
-        """What the group has committed for each of these partitions, None where it has nothing."""
-        tps = partitions_of(partitions)
-        self._begin(now)
-        self._need_group()
-        return self._start("committed", self._commits.committed(tps), now, timeout)
-
-    def beginning_offsets(
-        self, partitions: object, now: float, timeout: float | None = None
-    ) -> Operation[dict[TopicPartition, int]]:
-        """The first offset of each of these partitions, which need not be assigned."""
-        return self._ends("beginning_offsets", partitions_of(partitions), EARLIEST, now, timeout)
-
-    def end_offsets(
-        self, partitions: object, now: float, timeout: float | None = None
-    ) -> Operation[dict[TopicPartition, int]]:
-        """The offset behind the last record of each (read_committed: behind the last stable one)."""
-        return self._ends("end_offsets", partitions_of(partitions), LATEST, now, timeout)
-
-    def offsets_for_times(
-        self, times: Mapping[TopicPartition, Time], now: float, timeout: float | None = None
-    ) -> Operation[dict[TopicPartition, OffsetAndTimestamp | None]]:
-        """For each partition the first record that is not older than its time, None if there is none (O5)."""
-        wanted = times_of(times)
-        self._begin(now)
-        return self._start("offsets_for_times", self._lookups.list_offsets(wanted), now, timeout)
-
-    def until_end(self, now: float, timeout: float | None = None) -> Operation[Bound]:
-        """A bound for `poll`: the ends of what is assigned, as they are now."""
-        tps = list(self._partitions)
-
-        def flow() -> Flow[Bound]:
-            return Bound((yield from self._lookups.ends(tps, LATEST)))
-
-        self._begin(now)
-        return self._start("looking up the end offsets", flow(), now, timeout)
-
-    def partitions_for(self, topic: str, now: float, timeout: float | None = None) -> Operation[list[TopicPartition]]:
-        """A topic's partitions. UnknownTopicError if it does not exist; it is not created."""
-        topic_of(topic)
-
-        def flow() -> Flow[list[TopicPartition]]:
-            response = yield from self._ask_metadata([topic])
-            found = [p.partition_index for t in response.topics if t.name == topic for p in t.partitions]
-            if not found:
-                raise broker_error(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"topic {topic}")
-            return [TopicPartition(topic, partition) for partition in sorted(found)]
-
-        self._begin(now)
-        return self._start("partitions_for", flow(), now, timeout)
-
-    def topics(self, now: float, timeout: float | None = None) -> Operation[list[str]]:
-        """The names of all topics that may be seen, Kafka's internal ones left out."""
-
-        def flow() -> Flow[list[str]]:
-            response = yield from self._ask_metadata(None)
-            return sorted(t.name for t in response.topics if t.name is not None and not t.is_internal)
-
-        self._begin(now)
-        return self._start("topics", flow(), now, timeout)
 
     # --------------------------------------------------------------------------------------------------- consuming
 
@@ -700,13 +472,6 @@ class Consumer(Generic[K, V]):
             self._fetcher.touch()
         self._handout.collect()
 
-    def _start(self, name: str, flow: Flow[T], now: float, timeout: float | None) -> Operation[T]:
-        if timeout is None and name != "wait":
-            timeout = self.config.default_api_timeout_ms / 1000
-        operation = self._client.runner.start(name, flow, timeout)
-        self._advance(now)
-        return operation
-
     def _advance(self, now: float) -> None:
         """Takes every part as far as it gets."""
         client = self._client
@@ -718,7 +483,7 @@ class Consumer(Generic[K, V]):
         if self._window is not None:
             self._acknowledgements.look(now)
         while self._started and self._closing is None:
-            self._tell_topic_errors()
+            self._topic_errors.advance()
             self._look_at_group()
             self._positions.advance()
             self._commits.advance()
@@ -732,68 +497,6 @@ class Consumer(Generic[K, V]):
         if self._membership is not None and self._subscription.is_subscribed:
             self._subscription.match()
             self._membership.look_at_metadata()
-
-    def _tell_topic_errors(self) -> None:
-        """A topic that is out of reach is said once for each answer that says so (M6)."""
-        if self._told_version == self._client.cluster.version:
-            return
-        self._told_version = self._client.cluster.version
-        for tp, partition in self._partitions.items():
-            error = self._metadata.topic_error(tp.topic)
-            if error is not None:
-                partition.tell(error)
-        if self._subscription.is_subscribed and self._subscription.pattern is None:
-            self._tell_of_subscribed({tp.topic for tp in self._partitions})
-
-    def _tell_of_subscribed(self, assigned: set[str]) -> None:
-        """The same for topics of which the group can't assign anything; of these it is said once."""
-        for topic in self._subscription.topics():
-            error = None if topic in assigned else self._metadata.topic_error(topic)
-            if error is None:
-                self._told_topics.discard(topic)
-            elif topic not in self._told_topics:
-                self._told_topics.add(topic)
-                self._subscription.fail(error)
-
-    def _partition(self, given: object) -> Partition:
-        tp = partition_of(given)
-        partition = self._partitions.get(tp)
-        if partition is None:
-            raise NotAssignedError(f"{tp} is not assigned to this consumer", [tp])
-        return partition
-
-    def _those(self, partitions: object) -> list[Partition]:
-        if partitions is None:
-            return list(self._partitions.values())
-        return [self._partition(tp) for tp in partitions_of(partitions)]
-
-    def _need_group(self) -> None:
-        if self.config.group_id is None:
-            raise NoGroupError
-
-    def _ends(
-        self, name: str, tps: list[TopicPartition], which: int, now: float, timeout: float | None
-    ) -> Operation[dict[TopicPartition, int]]:
-        self._begin(now)
-        return self._start(name, self._lookups.ends(tps, which), now, timeout)
-
-    def _ask_metadata(self, topics: list[str] | None) -> Flow[MetadataResponse]:
-        """One question about topics, tried again while the failure is one that passes."""
-        failures = 0
-        while True:
-            try:
-                response: MetadataResponse = yield Call(LEAST_LOADED, Asked().request(topics, False))
-                for topic in response.topics if topics is not None else ():
-                    if topic.error_code != 0:
-                        raise broker_error(topic.error_code, f"topic {topic.name}")
-                return response
-            except UnknownTopicError:
-                raise
-            except KafkaError as error:
-                if not error.retriable:
-                    raise
-                failures += 1
-                yield Sleep(self._client.backoff(failures), error)
 
     def _close(self, deadline: float, operation: Operation[None]) -> Flow[None]:
         if self._leaving is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64decode
 from collections.abc import Iterator
 from typing import Any, Final
+from zlib import decompress
 
 from dekaf_proto.trace.payloads import frames_of
 from dekaf_proto.wire import decode_request
@@ -44,7 +45,8 @@ def differences(recorded: dict[str, Any], replayed: dict[str, Any]) -> list[str]
 def _arguments(line: dict[str, Any]) -> Iterator[Any]:
     for name, value in line.get("with", {}).items():
         if name in ("data", "packed"):
-            yield f"{len(b64decode(value))} bytes" + (" packed" if name == "packed" else "")
+            data = b64decode(value)
+            yield f"{len(data if name == 'data' else decompress(data))} bytes"
         elif value is not None:
             yield value
 

@@ -15,12 +15,13 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from dekaf_proto.errors import KafkaError
 from dekaf_sync._demo.account import Account, Journal
 from dekaf_sync._demo.cluster import Cluster, Embedded, Real
 from dekaf_sync._demo.screen import Screen, make_screen
@@ -29,7 +30,7 @@ from dekaf_sync._demo.screen import Screen, make_screen
 VICTIM: Final = "automatic"
 SURVIVOR: Final = "by hand"
 #: How long nothing may happen before the demo gives up, in seconds.
-PATIENCE: Final = 60.0
+PATIENCE: Final = 30.0
 #: How many orders the victim has to have done and not committed when it is killed.
 UNCOMMITTED: Final = 10
 #: How often it looks at everything, in seconds.
@@ -50,7 +51,7 @@ class Plan:
     @property
     def session_ms(self) -> int:
         """After how long a member that says nothing is taken for dead. A real Kafka allows no less than 6 s."""
-        return 6_000 if self.servers else max(1_000, round(3_000 / self.speed))
+        return 6_000 if self.servers else max(2_000, round(3_000 / self.speed))
 
 
 class Worker:
@@ -104,6 +105,10 @@ class DemoError(Exception):
     """The demo can't go on."""
 
 
+class Stalled(DemoError):
+    """Nothing happens any more."""
+
+
 def run(plan: Plan) -> int:
     """Shows it all; returns 0 if the account is right, else 1."""
     started = time.monotonic()
@@ -123,7 +128,7 @@ def run(plan: Plan) -> int:
                 workers.append(Worker(name, folder, cluster, plan))
                 stack.callback(workers[-1].stop)
             _tell(_Story(cluster, account, screen, *workers))
-        except DemoError as error:
+        except (DemoError, KafkaError) as error:
             print(f"dekaf demo: {error}", file=sys.stderr)
             return 1
     print()
@@ -165,7 +170,7 @@ class _Story:
         if seen != self._last[0]:
             self._last = (seen, now)
         elif now - self._last[1] > PATIENCE:
-            raise DemoError(f"nothing has happened for {PATIENCE:g} s: {self.account.left()} orders are not done")
+            raise Stalled(f"nothing has happened for {PATIENCE:g} s: {self.account.left()} orders are not done")
         time.sleep(LOOK)
 
     def _commit_came(self, offsets: Mapping[int, int]) -> None:
@@ -185,7 +190,11 @@ def _tell(story: _Story) -> None:
         story.look()
     cluster.begin()
     # So that there is something to be done again, it is killed when some of what it has done is not committed.
-    while len(account.done) < 0.45 * cluster.total or (account.uncommitted(VICTIM) < UNCOMMITTED and account.left()):
+    while (
+        len(account.done) < 0.45 * cluster.total
+        or not account.owned(VICTIM)
+        or (account.uncommitted(VICTIM) < UNCOMMITTED and account.left())
+    ):
         story.look()
     killed = time.monotonic()
     story.alive.remove(story.victim)
@@ -197,8 +206,9 @@ def _tell(story: _Story) -> None:
     while set(account.owned(SURVIVOR)) != set(cluster.partitions):
         story.look()
     screen.say(f"after {time.monotonic() - killed:.1f} s the group has noticed: {SURVIVOR!r} has all partitions")
-    while len(account.done) < cluster.total:
-        story.look()
+    with suppress(Stalled):  # the account says what is missing
+        while len(account.done) < cluster.total or not account.all_committed():
+            story.look()
     story.alive.remove(story.survivor)
     story.survivor.stop()
     story.look()

@@ -159,6 +159,10 @@ class Account:
         """How many orders nobody has done."""
         return sum((p, offset) not in self.done for p, offsets in self.fed.items() for offset in offsets)
 
+    def all_committed(self) -> bool:
+        """Whether the group has committed all orders that there are."""
+        return all(self.committed.get(p, 0) > offsets[-1] for p, offsets in self.fed.items() if offsets)
+
     def again(self) -> int:
         """How many orders were done more than once."""
         return sum(len(who) > 1 for who in list(self.done.values()))
@@ -175,8 +179,13 @@ class Account:
             f"{victim!r} had done {by[victim]} when it was killed, and had not committed {self._uncommitted} of these.",
             f"{survivor!r} took over {_named(taken)} at what was committed, and did {by[survivor]} orders.",
             f"{self.again()} orders were done twice.",
-            f"{self.ahead} commits covered an order that was not done; {self.commits} were looked at as they came.",
+            f"{self.ahead} commits covered an order that was not done; {self._looked_at()}.",
         ]
+
+    def _looked_at(self) -> str:
+        if self.commits:
+            return f"{self.commits} were looked at as they came"
+        return "what is committed was looked at again and again"
 
     def failures(self, victim: str, survivor: str) -> list[str]:
         """What is wrong; empty if nothing is."""

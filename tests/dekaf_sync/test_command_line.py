@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dekaf_sync import Consumer
+from dekaf_sync import Consumer, EmbeddedBroker
 from dekaf_sync.__main__ import main
 from dekaf_sync._demo.account import Account, Journal, Line
 from dekaf_sync._demo.screen import HEADINGS, Screen, make_screen, rows
@@ -37,8 +37,7 @@ def program(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals that a process can send to one alone")
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_a_broker_until_ctrl_c(how: signal.Signals) -> None:
+def test_a_broker_until_ctrl_c() -> None:
     with program("broker", "--port", "0", "--nodes", "2", "--topic", "orders:3", "--topic", "x") as process:
         assert process.stdout is not None
         found = re.fullmatch(r"bootstrap.servers=(127.0.0.1:\d+,127.0.0.1:\d+)\n", process.stdout.readline())
@@ -47,7 +46,7 @@ def test_a_broker_until_ctrl_c(how: signal.Signals) -> None:
         with Consumer(bootstrap_servers=found[1]) as consumer:
             assert sorted(consumer.topics()) == ["orders", "x"]
             assert len(consumer.partitions_for("orders")) == 3
-        process.send_signal(how)
+        process.send_signal(signal.SIGINT)
         assert process.stdout.read() == "ended\n"
         assert process.wait() == 0
 
@@ -98,22 +97,36 @@ def test_options_that_the_broker_refuses(
 
 
 def test_the_demo() -> None:
-    command = [*DEKAF, "demo", "--plain", "--speed", "5", "--orders", "160"]
+    command = [*DEKAF, "demo", "--plain", "--speed", "5", "--orders", "100"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     story, _, summary = done.stdout.partition("\n\n")
     assert "'automatic' is KILLED" in story
     assert "'by hand' has all partitions" in story
-    assert "160 orders in 4 partitions; 0 of them were lost." in summary
+    assert "100 orders in 4 partitions; 0 of them were lost." in summary
     numbers = re.search(r"'automatic' had done (\d+) when it was killed, and had not committed (\d+) of these", summary)
     assert numbers
-    assert 0 < int(numbers[1]) < 160
+    assert 0 < int(numbers[1]) < 100
     twice = re.search(r"^(\d+) orders were done twice", summary, re.MULTILINE)
     assert twice
     commits = re.search(r"^0 commits covered .*; (\d+) were looked at", summary, re.MULTILINE)
     assert commits
     assert int(commits[1]) > 2
     assert "All of this was checked" in summary
+
+
+def test_the_demo_at_a_kafka_that_has_no_orders_for_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with EmbeddedBroker(topics={"one": 1, "empty": 2}, auto_create_partitions=None) as broker:
+        for topic, said in (
+            ("one", "topic 'one' has one partition: two consumers need at least two"),
+            ("empty", "topic 'empty' has 0 records, and the demo needs at least 100"),
+            ("nowhere", "UNKNOWN_TOPIC_OR_PARTITION"),
+        ):
+            command = ["demo", "--bootstrap-servers", broker.bootstrap_servers, "--topic", topic]
+            assert main(command) == 1
+            error = capsys.readouterr().err
+            assert error.startswith("dekaf demo: ")
+            assert said in error
 
 
 # ----------------------------------------------------------------------------------------------------------- account
@@ -145,12 +158,13 @@ def told(
 def test_an_account_that_is_right() -> None:
     account, failures = told()
     assert failures == []
+    assert account.all_committed()
     assert account.summary(VICTIM, SURVIVOR) == [
         "5 orders in 2 partitions; 0 of them were lost.",
         "'automatic' had done 2 when it was killed, and had not committed 1 of these.",
         "'by hand' took over partition 0 at what was committed, and did 4 orders.",
         "1 orders were done twice.",
-        "0 commits covered an order that was not done; 0 were looked at as they came.",
+        "0 commits covered an order that was not done; what is committed was looked at again and again.",
     ]
     assert account.take_events() == [
         "'automatic' is given partition 0",
@@ -199,7 +213,8 @@ def test_a_commit_that_is_ahead() -> None:
 
 
 def test_something_is_not_committed_at_the_end() -> None:
-    _, failures = told(end={0: 2, 1: 7})
+    account, failures = told(end={0: 2, 1: 7})
+    assert not account.all_committed()
     assert failures == ["partition 0: 2 is committed at the end, and not 3"]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ import trio.testing
 
 from dekaf_proto.broker import Broker
 from dekaf_proto.messages import ApiKey
-from dekaf_trio import Consumer, TopicPartition
+from dekaf_trio import Consumer, TopicPartition, _reading
 from dekaf_trio._pump import GRACE
 from tests.dekaf_trio.memory import BOTH, T0, T1, MemoryKafka, Steps
 
@@ -30,6 +31,12 @@ ANSWER, CLOSE = 0.01, 5.0
 APIS = (ApiKey.JOIN_GROUP, ApiKey.OFFSET_COMMIT, ApiKey.LIST_OFFSETS, ApiKey.LEAVE_GROUP)
 
 PHASES = ["joining", "assigned", "reading", "committing", "asking", "leaving", "revoked", "rejoining", "closing"]
+
+
+@pytest.fixture(autouse=True)
+def _no_real_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`async for` looks at the real clock: on a slow machine it would have more checkpoints."""
+    monkeypatch.setattr(_reading, "time", SimpleNamespace(perf_counter=lambda: 0.0))
 
 
 class CancelAfter(trio.abc.Instrument):
@@ -84,6 +91,8 @@ class Life:
         await consumer.commit(msg)
         self.finished[msg.topic_partition] = {msg.next_offset}
         consumer.commit_async()
+        for _ in range(3):
+            await consumer.commit({msg.topic_partition: msg.next_offset})
         self.phase = "asking"
         await consumer.offsets_for_times({T0: 1_700_000_000_000})
         await consumer.end_offsets(BOTH)
@@ -92,6 +101,8 @@ class Life:
         self.finished = {T0: {0}, T1: {0}}
         await consumer.poll(max_records=3)
         self.phase = "leaving"
+        for _ in range(3):
+            await trio.sleep(0.01)
         await consumer.unsubscribe()
         self.phase = "rejoining"
         consumer.subscribe("t", self)

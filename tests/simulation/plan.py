@@ -113,7 +113,7 @@ def _member(
         "auto_offset_reset": "earliest",
         "partition_assignment_strategy": list(strategy),
         "group_instance_id": instance,
-        "session_timeout_ms": int(SESSION * 1000 * (random.choice((1, 1, 5)) if instance is not None else 1)),
+        "session_timeout_ms": int(SESSION * 1000 * (random.choice((1, 5)) if instance is not None else 1)),
         "heartbeat_interval_ms": int(HEARTBEAT * 1000),
         "max_poll_interval_ms": int(POLL_INTERVAL * 1000),
         "enable_auto_commit": mode in AUTOMATIC or mode is Mode.AT_MOST_ONCE,

@@ -43,6 +43,7 @@ class Program:
         self.alive = True
         #: While its process is stopped: what is to be done when it goes on.
         self.frozen: list[Callable[[], None]] | None = None
+        self.stops = 0
         #: It is to end: the loop is left, the consumer closed.
         self.leaving = False
         #: It subscribes to these next.
@@ -54,6 +55,8 @@ class Program:
         #: How long it does nothing the next time that it works.
         self.pause = 0.0
         self.rests = False
+        #: It is to be killed when it has to give something up, before it has done so.
+        self.dies_when_revoked = False
         #: What it has, and the offset that it has to be given next.
         self.owned: dict[TopicPartition, int] = {}
         #: Its operations that are not done, and when they have to be.
@@ -110,6 +113,7 @@ class Program:
         """The process is stopped."""
         self.note("is stopped")
         self.frozen = []
+        self.stops += 1
         self.world.network.freeze(self.consumer)
 
     def thaw(self) -> None:
@@ -218,6 +222,19 @@ class Program:
         if self.world.plan.calm or self.random.random() < 0.5:
             yield from self._ask_once_more()
         self.note(f"unsubscribes for {away:.1f} s")
+        while not (yield from self._unsubscribe()):
+            pass
+        self._in_hand.clear()  # what was not done is not finished by leaving
+        assert not self.consumer.assignment
+        self._give_up(list(self.owned))
+        self._subscribed = []
+        self.rests = True
+        yield away
+        self.rests = False
+
+    def _unsubscribe(self) -> Generator[float | Operation[Any], None, bool]:
+        """Whether it has left; that takes longer only if the process is stopped meanwhile."""
+        stops = self.stops
         leaving = self._start(self.consumer.unsubscribe(self.now), API_TIMEOUT + 1 + self.member.listens)
         while not leaving.done:
             output = self.consumer.poll(self.now)
@@ -226,14 +243,13 @@ class Program:
                 yield from self._listen(output)
             elif output is None:
                 yield self._start(self.consumer.wait(self.now, 1.0), 1.0)
-        leaving.result()
-        self._in_hand.clear()  # what was not done is not finished by leaving
-        assert not self.consumer.assignment
-        self._give_up(list(self.owned))
-        self._subscribed = []
-        self.rests = True
-        yield away
-        self.rests = False
+        try:
+            leaving.result()
+        except KafkaTimeoutError:
+            if self.stops == stops:
+                raise
+            return False
+        return True
 
     def _ask_once_more(self) -> Steps:
         """What is in hand is done, and nothing more is taken."""
@@ -258,6 +274,9 @@ class Program:
 
     def _listen(self, event: Rebalance) -> Steps:
         self._event(event)
+        if isinstance(event, PartitionsRevoked) and self.dies_when_revoked and not self.world.mended:
+            self.world.kill(self)
+            yield 0.0
         if self.member.listens and self.random.random() < 0.3:
             yield self.random.random() * self.member.listens
         if isinstance(event, PartitionsAssigned) and event.partitions and self.random.random() < 0.1:

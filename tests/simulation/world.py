@@ -224,6 +224,9 @@ class World:
     def _append(self, count: int) -> None:
         topic = self.random.choice(list(self.plan.topics))
         partition = self.random.randrange(len(self.broker.cluster.topics[topic].partitions))
+        self._append_to(topic, partition, count)
+
+    def _append_to(self, topic: str, partition: int, count: int) -> None:
         first = self.broker.end_offset(topic, partition)
         values = [f"{topic}-{partition} {first + number}".encode() for number in range(count)]
         self.broker.append(topic, partition, values, self.network.now, per_batch=self.random.choice((None, 1, 3)))
@@ -237,9 +240,11 @@ class World:
         wild = [
             self._one_dies,
             self._one_dies,
+            self._one_dies_in_a_rebalance,
             self._one_dozes,
             self._one_is_stopped,
             self._one_is_stopped,
+            self._one_misses_a_rebalance,
             self._a_namesake_comes,
             self._other_topics,
             self._one_unsubscribes,
@@ -262,6 +267,11 @@ class World:
     def _one(self) -> Program | None:
         alive = [program for program in self._alive() if not program.leaving and program.frozen is None]
         return self.random.choice(alive) if alive else None
+
+    def _one_that_is_static(self) -> Program | None:
+        """One that is a static member, if there is such a one."""
+        static = [p for p in self._alive() if p.member.instance is not None and p.frozen is None and not p.leaving]
+        return self.random.choice(static) if static else self._one()
 
     def _comes_back(self, member: Member) -> None:
         self._in(self.random.choice((0.0, self.random.uniform(0, 5))), lambda: self._comes(member))
@@ -290,9 +300,20 @@ class World:
     def _one_dies(self) -> None:
         program = self._one()
         if program is not None:
-            program.die()
-            self.history.happened["crashes"] += 1
-            self._comes_back(program.member)
+            self.kill(program)
+
+    def kill(self, program: Program) -> None:
+        """A program dies, and is started again soon."""
+        program.die()
+        self.history.happened["crashes"] += 1
+        self._comes_back(program.member)
+
+    def _one_dies_in_a_rebalance(self) -> None:
+        """Between the two rounds of a cooperative one, if it is told to give up something."""
+        program = self._one_that_is_static()
+        if program is not None:
+            program.dies_when_revoked = True
+            self._one_comes()
 
     def _one_dozes(self) -> None:
         program = self._one()
@@ -313,6 +334,24 @@ class World:
             self._one_leaves()
         elif what < 0.5 and program.member.instance is not None:
             self._start(program.member)
+
+    def _one_misses_a_rebalance(self) -> None:
+        """A process is stopped with something uncommitted, and for so long that the others do without it. A static one
+        may be a member still, in a generation of which it does not know."""
+        program = self._one_that_is_static()
+        if program is None:
+            return
+        for tp in program.owned:
+            self._append_to(tp.topic, tp.partition, 2)
+
+        def stop() -> None:
+            if program.alive and program.frozen is None and not self.mended:
+                program.freeze()
+                self.history.happened["stopped processes"] += 1
+                self._in(self.random.uniform(7, 10), program.thaw)
+                self._a_member_is_put_out(but=program)
+
+        self._in(self.random.uniform(0.05, 0.5), stop)
 
     def _a_namesake_comes(self) -> None:
         """A second process with the same group.instance.id."""
@@ -413,8 +452,8 @@ class World:
         self.broker.faults.add(api=api, times=times, **what)
         self.history.happened["wrong answers"] += 1
 
-    def _a_member_is_put_out(self) -> None:
-        members = self.broker.group("g").members
+    def _a_member_is_put_out(self, but: Program | None = None) -> None:
+        members = [m for m in self.broker.group("g").members if but is None or m.client_id != but.name]
         if members:
             member = self.random.choice(members)
             self.note(f"the coordinator puts {member.member_id} out")

@@ -29,6 +29,7 @@ def recordings(monkeypatch: pytest.MonkeyPatch) -> list[Lines]:
 
     def consumer(config: Any, **options: Any) -> Consumer[Any, Any]:
         made.append(Lines())
+        config = config.replace(metadata_max_age_ms=2_000)  # or the simulator would wait for what nobody refreshes
         return TracedConsumer(config, sink=made[-1], payloads=len(made) % 2 == 0, **options)
 
     for module in (helpers, program):

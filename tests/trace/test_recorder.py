@@ -131,11 +131,8 @@ def test_what_came_in_is_not_kept_with_its_payload() -> None:
 
 
 def test_no_input_or_call_is_forgotten() -> None:
-    timed = {
-        name
-        for name, method in vars(Consumer).items()
-        if not name.startswith("_") and "now" in getattr(getattr(method, "__code__", None), "co_varnames", ())
-    }
+    methods = {name: getattr(Consumer, name) for name in dir(Consumer) if not name.startswith("_")}
+    timed = {name for name, each in methods.items() if "now" in getattr(each, "__annotations__", ())}
     assert timed == set(RECORDED)
     assert all(name in vars(TracedConsumer) for name in RECORDED)
 
@@ -175,6 +172,21 @@ def test_resolving_and_failures() -> None:
     assert sink.lines[1]["due"] == 11.0
     assert "due" not in sink.lines[2]
     replay(sink)
+
+
+def test_nothing_is_kept_of_connections_that_are_gone() -> None:
+    setup = Traced({"t": 1}, reconnect_backoff_ms=10)
+    setup.assign()
+    for _ in range(3):
+        setup.run_for(1)
+        setup.network.cut()
+    setup.run_for(1)
+    received = setup.consumer._recorder._received  # type: ignore[attr-defined]
+    there = {link.conn for link in setup.network.links}
+    assert there
+    assert set(received._asked) == set(received._frames) == there
+    setup.close()
+    assert received._asked == received._frames == {}
 
 
 def test_operations_and_who_gives_up() -> None:
@@ -464,17 +476,25 @@ def test_a_file_that_becomes_too_large(caplog: pytest.LogCaptureFixture) -> None
     assert caplog.messages.count("the recording ends: it has become too large") == 1
 
 
-@pytest.mark.parametrize("max_bytes", [3_000, 4_120, 4_130, 4_160, 4_450, 4_600])
-def test_wherever_it_becomes_too_large(max_bytes: int) -> None:
-    setup = read_and_close({"trace": {"max_bytes": max_bytes}})
-    assert setup.recording.lines[-1] == {"end": "it has become too large"}
+@pytest.fixture(scope="module")
+def whole() -> list[str]:
+    return read_and_close({}).recording.text.splitlines(keepends=True)
+
+
+@pytest.mark.parametrize("kind", ["connected", "poll", "take", "next", "close", "end"])
+def test_wherever_it_becomes_too_large(whole: list[str], kind: str) -> None:
+    number = next(number for number, line in enumerate(whole) if f'"{kind}"' in line)
+    setup = read_and_close({"trace": {"max_bytes": sum(map(len, whole[:number])) + (0 if kind == "end" else 1)}})
+    assert len(setup.recording.lines) == number + 1
+    assert setup.recording.lines[-1] == {"end": "closed" if kind == "end" else "it has become too large"}
     setup.replay()
 
 
-@pytest.mark.parametrize("lines", [5, 17, 21])
-def test_wherever_there_is_no_space(lines: int) -> None:
-    setup = read_and_close({"sink": lambda: Full(OSError("no space left"), lines)})
-    assert len(setup.recording.lines) == lines + 1  # the first two at once
+@pytest.mark.parametrize("kind", ["connected", "next", "end"])
+def test_wherever_there_is_no_space(whole: list[str], kind: str) -> None:
+    number = next(number for number, line in enumerate(whole) if f'"{kind}"' in line)
+    setup = read_and_close({"sink": lambda: Full(OSError("no space left"), number - 1)})  # the first two come at once
+    assert len(setup.recording.lines) == number
     setup.replay()
 
 

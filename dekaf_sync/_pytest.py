@@ -8,7 +8,7 @@
     def test_a_leader_dies(dekaf_broker): ...
 
 The mark's arguments are those of `dekaf_sync.EmbeddedBroker`. pytest imports this module in every run, and early, so it
-imports nothing of dekaf before a test asks for it.
+imports nothing more of dekaf before a test asks for it.
 """
 
 from __future__ import annotations

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
 
+from dekaf_sync import Consumer, EmbeddedBroker
+
 pytest_plugins = ["pytester"]
 
-#: The plugin by name: where dekaf is not installed, there is no entry point that pytest could find.
-PLUGIN = ("-p", "dekaf_pytest", "-p", "no:cacheprovider", "--strict-markers")
+#: The runs in this process put sys.modules back: what is not loaded by now would be loaded by each of them anew.
+LOADED = (Consumer, EmbeddedBroker)
+#: Where dekaf is installed, pytest finds the plugin by itself, and takes the same one by another name for a mistake.
+FOUND = any(each.value == "dekaf_sync._pytest" for each in entry_points(group="pytest11"))
+PLUGIN = (*(() if FOUND else ("-p", "dekaf_sync._pytest")), "-p", "no:cacheprovider", "--strict-markers")
 
 
 def test_a_broker_for_each_test(pytester: pytest.Pytester) -> None:
@@ -73,6 +81,14 @@ def test_options_that_do_not_exist_are_an_error(pytester: pytest.Pytester) -> No
 
 
 def test_importing_it_imports_nothing_of_dekaf() -> None:
-    program = "import pytest, sys, dekaf_pytest; print([m for m in sys.modules if m.startswith('dekaf_')])"
+    program = "import pytest, sys, dekaf_sync._pytest; print(sorted(m for m in sys.modules if m.startswith('dekaf_')))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['dekaf_pytest']"
+    assert done.stdout.strip() == "['dekaf_sync', 'dekaf_sync._pytest']"
+
+
+def test_the_tests_of_the_documentation(pytester: pytest.Pytester) -> None:
+    """Those that docs/testing.md shows; tools/check_docs.py runs its other blocks."""
+    page = (Path(__file__).parents[2] / "docs" / "testing.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    pytester.makepyfile("\n".join(block for block in blocks if "def bill" in block or "def test_" in block))
+    pytester.runpytest_inprocess(*PLUGIN).assert_outcomes(passed=4)
