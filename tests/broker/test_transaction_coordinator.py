@@ -180,7 +180,8 @@ def test_a_coordinator_stands_still_while_markers_are_on_their_way() -> None:
     p.end()
     peer.broker.pause_node(0, peer.now)
     peer.pass_time(0.2)
-    peer.broker.append("t", 2, [b"x"], peer.now)  # the cluster is looked at
+    peer.connect(2)  # from which the cluster learns the time
+    peer.broker.append("t", 2, [b"x"], peer.now)
     peer.drain()
     assert state(p) is TransactionState.PREPARE_COMMIT
     peer.broker.resume_node(0, peer.now)
