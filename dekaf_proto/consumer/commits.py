@@ -130,10 +130,11 @@ class Commits:
         if self._client.config.delivery == "at_most_once":
             for tp, partition in self._partitions.items():
                 position, confirmed = partition.position, partition.confirmed
-                if position is not None and partition.tenure.live:
-                    offset = max(position, partition.floor)  # a commit that the program asked for stands
-                    if self.is_pending(tp) or (confirmed is not None and confirmed > offset):
-                        due[tp] = OffsetAndMetadata(offset, "", partition.epoch_below(offset))
+                # A commit that the program asked for stands.
+                offset = -1 if position is None else max(position, partition.floor)
+                ahead = self.is_pending(tp) or (confirmed is not None and confirmed > offset)
+                if offset >= 0 and partition.tenure.live and ahead:
+                    due[tp] = OffsetAndMetadata(offset, "", partition.epoch_below(offset))
         return due
 
     def positions(self) -> dict[TopicPartition, OffsetAndMetadata]:

@@ -373,8 +373,9 @@ class Program:
                 elif mode is Mode.UNWAITED:
                     self._finish_in_hand()
                     self._start(self.consumer.commit(record, self.now, retry=False), API_TIMEOUT)
-                    if len(self.operations) > 5:
-                        yield self.operations[0][0]
+                    pending = [operation for operation, _ in self.operations if not operation.done]
+                    if len(pending) > 5:  # more than that might not go out before it has to be closed
+                        yield pending[0]
             if self.member.seeks and self.owned and self.random.random() < 0.02:
                 self._finish_in_hand()
                 self._seek(self.random.choice(list(self.owned)))
