@@ -301,6 +301,9 @@ class Program:
         except (KafkaTimeoutError, ClosedError) as error:
             self.note(f"committed: {error!r}")
             return
+        group, me = self.world.broker.cluster.group("g"), self.consumer.group_metadata()
+        if me.generation_id != group.generation or me.member_id not in group.members:
+            return  # it was put out and does not know it yet: these are another one's commits
         for tp, offset in found.items():
             if tp in self.consumer.assignment and self.consumer._partitions[tp].tenure.live:
                 known = 0 if offset is None else offset.offset
