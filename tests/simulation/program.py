@@ -379,7 +379,7 @@ class Program:
                     pending = [operation for operation, _ in self.operations if not operation.done]
                     if len(pending) > 5:  # more than that might not go out before it has to be closed
                         yield pending[0]
-            if self.member.seeks and self.owned and self.random.random() < 0.02:
+            if self.member.seeks and self.owned and not self.world.mended and self.random.random() < 0.02:
                 self._finish_in_hand()
                 self._seek(self.random.choice(list(self.owned)))
                 return
