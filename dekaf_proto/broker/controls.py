@@ -6,6 +6,7 @@ these waits for clients; what they cause has happened at the broker when they re
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -27,13 +28,13 @@ M = TypeVar("M", bound=Message)
 _ALL = ("", "0.0.0.0", "::")
 
 
-class Controls:
+class Controls(ABC):
     """See the module. Topics, partitions, nodes and members that do not exist raise KeyError; a number or a name that
     can't be, ValueError."""
 
+    @abstractmethod
     def call(self, action: Callable[[Broker, float], T]) -> T:
         """Returns `action(broker, now)`, run where the broker runs: for whatever has no method here."""
-        raise NotImplementedError
 
     # -------------------------------------------------------------------------------------------------------- cluster
 

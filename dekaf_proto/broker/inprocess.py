@@ -6,6 +6,7 @@ the driver next drains the effects.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ class NewRecord(NamedTuple):
     timestamp: int | None = None
 
 
-class InProcess:
+class InProcess(ABC):
     """See the module. Names of topics and numbers of partitions that do not exist raise KeyError."""
 
     def __init__(self, cluster: Cluster, transactions: TransactionCoordinator) -> None:
@@ -367,9 +368,9 @@ class InProcess:
 
     # -------------------------------------------------------------------------------------------------------- private
 
+    @abstractmethod
     def _changed(self) -> None:
         """What waits has to be looked at again."""
-        raise NotImplementedError
 
     def _topic(self, name: str) -> Topic:
         return self.cluster.topics[name]

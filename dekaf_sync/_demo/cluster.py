@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -45,13 +46,13 @@ class Cluster(AbstractContextManager["Cluster"]):
     def feed(self) -> None:
         """Appends the orders that are due."""
 
+    @abstractmethod
     def offsets(self) -> Mapping[int, Sequence[int]]:
         """The orders that there are."""
-        raise NotImplementedError
 
+    @abstractmethod
     def committed(self) -> Mapping[int, int]:
         """What the group has committed."""
-        raise NotImplementedError
 
 
 class Embedded(Cluster):

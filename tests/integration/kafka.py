@@ -24,6 +24,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,14 +185,15 @@ class JavaHelper:
         return answer["result"]
 
 
-class JavaClients:
+class JavaClients(ABC):
     """What Java's clients do with a cluster, whoever it is."""
 
     java: JavaHelper
 
     @property
+    @abstractmethod
     def bootstrap(self) -> str:
-        raise NotImplementedError
+        """Where the cluster is."""
 
     def produce(
         self,
