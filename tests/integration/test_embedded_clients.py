@@ -1,0 +1,63 @@
+"""Other people's clients at the embedded broker: they see what they see of a real Kafka."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dekaf_proto.broker import GroupOptions
+from dekaf_sync import EmbeddedBroker
+from tests.integration.conftest import unavailable
+from tests.integration.kafka import KafkaCluster, Unavailable
+
+ROOT = Path(__file__).resolve().parents[2]
+#: What each is called as a module, and where its side of the story is (`peers`).
+PEERS = {"confluent_kafka": "confluent", "kafka": "kafka_python", "aiokafka": "aio"}
+LIMIT = 300
+
+
+class Telling:
+    """A peer at work, in a process of its own."""
+
+    def __init__(self, peer: str, bootstrap: str, topic: str, now: int, folder: Path) -> None:
+        command = [sys.executable, "-m", "tests.integration.peers", peer, bootstrap, topic, str(now)]
+        self._said, self._errors = folder / "said", folder / "errors"
+        folder.mkdir()
+        with self._said.open("wb") as said, self._errors.open("wb") as errors:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=errors, cwd=ROOT)
+
+    def __enter__(self) -> Telling:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def seen(self) -> Any:
+        code = self._process.wait(LIMIT)
+        assert code == 0, self._errors.read_text(errors="replace")[-4000:]
+        return json.loads(self._said.read_bytes())
+
+
+@pytest.mark.parametrize("module", PEERS)
+def test_a_client_sees_the_same(kafka: KafkaCluster, topic: str, tmp_path: Path, module: str) -> None:
+    if subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True, check=False).returncode:
+        unavailable(Unavailable(f"{module} is not installed (see the extra `integration`)"))
+    peer, now = PEERS[module], int(time.time() * 1000) - 3_600_000
+    options = GroupOptions(min_session_timeout_ms=1)
+    with EmbeddedBroker(auto_create_partitions=None, group_options=options) as broker:
+        with (
+            Telling(peer, broker.bootstrap_servers, topic, now, tmp_path / "ours") as ours,
+            Telling(peer, kafka.bootstrap, topic, now, tmp_path / "Kafka's") as theirs,
+        ):
+            expected, found = theirs.seen(), ours.seen()
+        assert broker.topics == []
+    for here, there in zip(found, expected, strict=False):
+        assert here == there
+    assert len(found) == len(expected)
