@@ -23,7 +23,7 @@ def refusals() -> Iterator[None]:
     try:
         yield
     except KafkaError as error:
-        raise Refused(getattr(error, "errno", -1)) from error
+        raise Refused(getattr(error, "errno", type(error).__name__)) from error
 
 
 def _check(code: int) -> None:
@@ -147,8 +147,8 @@ class Client(Peer):
         _check(self.do(self._admin.create_topics(topics)).topic_errors[0][1])
 
     def create_partitions(self, total: int) -> None:
-        found = self.do(self._admin.create_partitions({self.topic: NewPartitions(total)}))
-        _check(found.topic_errors[0][1])
+        with refusals():
+            self.do(self._admin.create_partitions({self.topic: NewPartitions(total)}))
 
     def delete_topic(self, name: str) -> None:
         _check(self.do(self._admin.delete_topics([name])).topic_error_codes[0][1])
@@ -182,7 +182,6 @@ class Client(Peer):
         async def produce() -> list[Place]:
             compression = None if codec == "none" else codec
             settings = {"bootstrap_servers": self.bootstrap, "compression_type": compression, "linger_ms": 20}
-            # Its own limit is of a request, and keeps out what the broker would refuse.
             async with AIOKafkaProducer(**settings, enable_idempotence=True) as producer:
                 return await _deliver(producer, self.topic, records)
 

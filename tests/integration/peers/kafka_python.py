@@ -20,7 +20,7 @@ def refusals() -> Iterator[None]:
     try:
         yield
     except KafkaError as error:
-        raise Refused(getattr(error, "errno", -1)) from error
+        raise Refused(getattr(error, "errno", type(error).__name__)) from error
 
 
 def _row(record: Any) -> Row:

@@ -47,9 +47,9 @@ class Row:
 
 
 class Refused(Exception):
-    """The broker said no, with this error code."""
+    """The broker said no, with this error code, or the client by itself."""
 
-    def __init__(self, code: int) -> None:
+    def __init__(self, code: int | str) -> None:
         super().__init__(code)
         self.code = code
 
