@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ import pytest
 from dekaf_proto.broker import GroupOptions
 from dekaf_sync import EmbeddedBroker
 from tests.integration.conftest import unavailable
-from tests.integration.kafka import KafkaCluster, Unavailable
+from tests.integration.console import Console, console
+from tests.integration.console_story import Tools
+from tests.integration.kafka import JavaHelper, KafkaCluster, Unavailable
+from tests.integration.test_embedded_producers import Embedded
 
 ROOT = Path(__file__).resolve().parents[2]
 #: What each is called as a module, and where its side of the story is (`peers`).
@@ -45,19 +49,50 @@ class Telling:
         return json.loads(self._said.read_bytes())
 
 
+def assert_same(found: list[object], expected: list[object]) -> None:
+    """Tells each step that differs."""
+    differences = [
+        f"{here}\ninstead of\n{there}" for here, there in zip(found, expected, strict=False) if here != there
+    ]
+    assert "\n\n".join(differences) == ""
+    assert len(found) == len(expected)
+
+
 @pytest.mark.parametrize("module", PEERS)
 def test_a_client_sees_the_same(kafka: KafkaCluster, topic: str, tmp_path: Path, module: str) -> None:
     if subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True, check=False).returncode:
         unavailable(Unavailable(f"{module} is not installed (see the extra `integration`)"))
     peer, now = PEERS[module], int(time.time() * 1000) - 3_600_000
     options = GroupOptions(min_session_timeout_ms=1)
-    with EmbeddedBroker(auto_create_partitions=None, group_options=options) as broker:
+    with EmbeddedBroker(nodes=3, auto_create_partitions=None, group_options=options) as broker:
         with (
             Telling(peer, broker.bootstrap_servers, topic, now, tmp_path / "ours") as ours,
             Telling(peer, kafka.bootstrap, topic, now, tmp_path / "Kafka's") as theirs,
         ):
             expected, found = theirs.seen(), ours.seen()
         assert broker.topics == []
-    for here, there in zip(found, expected, strict=False):
-        assert here == there
-    assert len(found) == len(expected)
+    assert_same(found, expected)
+
+
+@pytest.fixture(scope="module")
+def tools() -> Iterator[Console]:
+    """Kafka's console tools."""
+    try:
+        with console() as found:
+            yield found
+    except Unavailable as reason:
+        unavailable(reason)
+
+
+def test_the_console_tools_see_the_same(kafka: KafkaCluster, java: JavaHelper, tools: Console, topic: str) -> None:
+    now = int(time.time() * 1000) - 3_600_000
+    expected = Tools(tools, kafka, topic, now)
+    expected.tell()
+    options = GroupOptions(min_session_timeout_ms=1)
+    with EmbeddedBroker(nodes=[1], auto_create_partitions=None, group_options=options) as broker:
+        cluster = Embedded(java, broker.bootstrap_servers)
+        found = Tools(tools, cluster, topic, now)
+        found.tell()
+        assert broker.topics == []
+        cluster._call("forget")
+    assert_same(found.seen, expected.seen)

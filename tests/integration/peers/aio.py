@@ -66,7 +66,8 @@ class _Member(Member):
         self._do(self._consumer.commit())
 
     def committed(self, partition: int) -> int | None:
-        return self._do(self._consumer.committed(TopicPartition(self._topic, partition)))
+        found: int | None = self._do(self._consumer.committed(TopicPartition(self._topic, partition)))
+        return found
 
     def seek(self, partition: int, offset: int) -> None:
         self._consumer.seek(TopicPartition(self._topic, partition), offset)

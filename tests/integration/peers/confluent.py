@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -16,12 +16,12 @@ from confluent_kafka import (
     Message,
     Producer,
     TopicPartition,
+    admin as untyped,
 )
-from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic, ResourceType
 
 from tests.integration.peers.story import PARTITIONS, PATIENCE, Member, Peer, Place, Refused, Row, Sent, Transactions
 
-T = TypeVar("T")
+admin: Any = untyped  # its types do not say what it exports
 
 
 @contextmanager
@@ -33,7 +33,8 @@ def refusals() -> Iterator[None]:
 
 
 def _row(message: Message) -> Row:
-    headers = tuple((name, value) for name, value in message.headers() or ())
+    found: Any = message.headers() or ()
+    headers = tuple((name, value) for name, value in found)
     where = message.partition(), message.offset()
     return Row(*where, message.timestamp()[1], message.key(), message.value(), headers)  # type: ignore[arg-type]
 
@@ -142,7 +143,10 @@ class _Transactions(Transactions):
 class Client(Peer):
     def __init__(self, bootstrap: str, topic: str) -> None:
         super().__init__(bootstrap, topic)
-        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+        self._admin = admin.AdminClient({"bootstrap.servers": bootstrap})
+
+    def close(self) -> None:
+        """There is nothing to close."""
 
     def _one(self, call: Callable[..., dict[Any, Any]], *arguments: Any, **options: Any) -> Any:
         with refusals():
@@ -150,10 +154,10 @@ class Client(Peer):
             return future.result(PATIENCE)
 
     def create_topic(self, name: str, partitions: int, configs: dict[str, str]) -> None:
-        self._one(self._admin.create_topics, [NewTopic(name, partitions, 1, config=configs)])
+        self._one(self._admin.create_topics, [admin.NewTopic(name, partitions, 1, config=configs)])
 
     def create_partitions(self, total: int) -> None:
-        self._one(self._admin.create_partitions, [NewPartitions(self.topic, total)])
+        self._one(self._admin.create_partitions, [admin.NewPartitions(self.topic, total)])
 
     def delete_topic(self, name: str) -> None:
         self._one(self._admin.delete_topics, [name])
@@ -165,7 +169,7 @@ class Client(Peer):
         return sorted(found.partitions)
 
     def config(self, name: str) -> str | None:
-        found = self._one(self._admin.describe_configs, [ConfigResource(ResourceType.TOPIC, self.topic)])
+        found = self._one(self._admin.describe_configs, [admin.ConfigResource(admin.ResourceType.TOPIC, self.topic)])
         return found[name].value if name in found else None
 
     def groups(self) -> list[str]:

@@ -197,6 +197,6 @@ class Client(Peer):
     def offsets_for_time(self, timestamp: int) -> list[int | None]:
         reader = self._reader()
         partitions = [TopicPartition(self.topic, partition) for partition in range(PARTITIONS)]
-        found = reader.offsets_for_times({tp: timestamp for tp in partitions})
+        found = reader.offsets_for_times(dict.fromkeys(partitions, timestamp))
         reader.close()
         return [None if found[tp] is None else found[tp].offset for tp in partitions]

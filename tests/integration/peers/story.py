@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import astuple, dataclass
+from itertools import chain
 from time import monotonic
 from types import TracebackType
 
@@ -170,6 +171,7 @@ class Peer(ABC):
     def offsets_for_time(self, timestamp: int) -> list[int | None]:
         """By partition."""
 
+    @abstractmethod
     def close(self) -> None:
         """Ends what is left open."""
 
@@ -377,7 +379,7 @@ def _wait_for_rows(found: dict[Member, list[Row]], count: int) -> None:
 def _shared(members: Sequence[Member]) -> bool:
     """Whether each partition has an owner, and no two."""
     owned = [member.owns() for member in members]
-    return all(owned) and sorted(sum(owned, [])) == list(range(PARTITIONS))
+    return all(owned) and sorted(chain(*owned)) == list(range(PARTITIONS))
 
 
 def _places(rows: Sequence[Row]) -> list[Place]:
