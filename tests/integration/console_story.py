@@ -178,7 +178,8 @@ class Tools:
         shown = _options(
             "--formatter-property", *(f"print.{what}=true" for what in ("partition", "offset", "key", "headers"))
         )
-        options = ("--topic", topic, "--max-messages", str(count), *shown, *arguments)
+        beats = ("--command-property", "heartbeat.interval.ms=200")
+        options = ("--topic", topic, "--max-messages", str(count), *beats, *shown, *arguments)
         return self._console.start(self._cluster.bootstrap, "consumer", *options)
 
     def _wait_for(self, reader: int) -> list[list[str]]:
