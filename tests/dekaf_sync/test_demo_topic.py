@@ -1,4 +1,4 @@
-"""The topic that the demo makes on a real Kafka; here the embedded broker is that Kafka, and makes all kinds of trouble."""
+"""The topic that the demo makes on a real Kafka; here that is the embedded broker, which makes all kinds of trouble."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_made_filled_and_deleted(broker: EmbeddedBroker) -> None:
     own.create()
     assert [own.append(2, RECORDS), own.append(2, RECORDS), own.append(0, RECORDS[:1])] == [0, 2, 0]
     assert written(broker) == [(0, b"1", b"tea"), *[(2, key, value) for key, value in RECORDS] * 2]
-    assert len({record.timestamp for record in broker.records("orders") if record.timestamp <= 0}) == 0
+    assert all(record.timestamp > 0 for record in broker.records("orders"))
     own.delete()
     assert broker.topics == []
 
@@ -98,9 +98,13 @@ def test_a_node_dies(broker: EmbeddedBroker) -> None:
 def test_what_does_not_pass(broker: EmbeddedBroker, api: ApiKey) -> None:
     broker.add_fault(Fault(api=api, error=ErrorCode.TOPIC_AUTHORIZATION_FAILED, times=None))
     own = OwnTopic(broker.bootstrap_servers, "orders", 2)
-    with pytest.raises(BrokerError, match="TOPIC_AUTHORIZATION_FAILED"):
+
+    def use() -> None:
         own.create()
         own.append(0, RECORDS)
+
+    with pytest.raises(BrokerError, match="TOPIC_AUTHORIZATION_FAILED"):
+        use()
     own.delete()
     assert broker.topics == []
 
