@@ -9,6 +9,8 @@ from datetime import datetime, timezone
 from tests.integration.console import Console, Ended, Tool
 from tests.integration.kafka import CODECS, JavaClients, Produced, wait_until
 
+#: How long one step may take, in seconds. Only a failure takes that long.
+PATIENCE = 90.0
 OFFSETS = ("TOPIC", "PARTITION", "CURRENT-OFFSET", "LOG-END-OFFSET", "LAG")
 NEW_OFFSETS = ("TOPIC", "PARTITION", "NEW-OFFSET")
 
@@ -72,7 +74,7 @@ class Tools:
             found = self._run("groups", *describe, "--members")
             return found.code == 0 and _columns(found, ("#PARTITIONS",)) == [("2",), ("2",)]
 
-        wait_until("a share for both", shared)
+        wait_until("a share for both", shared, PATIENCE)
         self._note_table("groups", *describe, "--state", columns=("ASSIGNMENT-STRATEGY", "STATE", "#MEMBERS"))
         self._note("groups", "--delete", "--group", self._group)
         self._write(self._shared, [f"n:{n}\t{key}\t{n}" for n in range(10) for key in keys])
@@ -138,7 +140,7 @@ class Tools:
         names = (self._topic, self._shared, self._timed)
         for name in names:
             self._note("topics", "--delete", "--topic", name)
-        wait_until("the topics to be gone", lambda: not set(names) & set(self._run("topics", "--list").lines))
+        wait_until("the topics to be gone", lambda: not set(names) & set(self._run("topics", "--list").lines), PATIENCE)
         self._note("topics", "--describe", "--topic", self._topic)
 
     # ------------------------------------------------------------------------------------------------------ the tools

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from dekaf_sync import EmbeddedBroker
 from tests.integration.conftest import unavailable
 from tests.integration.console import Console, console
 from tests.integration.console_story import Tools
-from tests.integration.kafka import JavaHelper, KafkaCluster, Unavailable
+from tests.integration.kafka import DEFAULT_VERSION, JavaHelper, KafkaCluster, Unavailable
 from tests.integration.test_embedded_producers import Embedded
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,6 +49,16 @@ class Telling:
         return json.loads(self._said.read_bytes())
 
 
+def embedded(version: str, nodes: int | Sequence[int]) -> EmbeddedBroker:
+    """As the real one is configured, and as old."""
+    return EmbeddedBroker(
+        nodes,
+        auto_create_partitions=None,
+        group_options=GroupOptions(min_session_timeout_ms=1),
+        release=None if version == DEFAULT_VERSION else version.rpartition(".")[0],
+    )
+
+
 def assert_same(found: list[object], expected: list[object]) -> None:
     """Tells each step that differs."""
     differences = [
@@ -63,8 +73,7 @@ def test_a_client_sees_the_same(kafka: KafkaCluster, topic: str, tmp_path: Path,
     if subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True, check=False).returncode:
         unavailable(Unavailable(f"{module} is not installed (see the extra `integration`)"))
     peer, now = PEERS[module], int(time.time() * 1000) - 3_600_000
-    options = GroupOptions(min_session_timeout_ms=1)
-    with EmbeddedBroker(nodes=3, auto_create_partitions=None, group_options=options) as broker:
+    with embedded(kafka.version, nodes=3) as broker:
         with (
             Telling(peer, broker.bootstrap_servers, topic, now, tmp_path / "ours") as ours,
             Telling(peer, kafka.bootstrap, topic, now, tmp_path / "Kafka's") as theirs,
@@ -88,8 +97,7 @@ def test_the_console_tools_see_the_same(kafka: KafkaCluster, java: JavaHelper, t
     now = int(time.time() * 1000) - 3_600_000
     expected = Tools(tools, kafka, topic, now)
     expected.tell()
-    options = GroupOptions(min_session_timeout_ms=1)
-    with EmbeddedBroker(nodes=[1], auto_create_partitions=None, group_options=options) as broker:
+    with embedded(kafka.version, nodes=[1]) as broker:
         cluster = Embedded(java, broker.bootstrap_servers)
         found = Tools(tools, cluster, topic, now)
         found.tell()

@@ -283,7 +283,9 @@ class Story:
                 for member, rows in found.items():
                     assert {row.partition for row in rows} == set(member.owns())
                     member.commit()
-            wait_until("all partitions for the one", lambda: not poll([first]) and len(first.owns()) == PARTITIONS)
+            wait_until(
+                "all partitions for the one", lambda: not poll([first]) and len(first.owns()) == PARTITIONS, PATIENCE
+            )
             at = self.now + 1000 * len(self.log) + 1
             where = [(p, offset) for p, offset in enumerate(peer.offsets_for_time(at)) if offset is not None]
             for partition, offset in where:

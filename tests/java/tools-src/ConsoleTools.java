@@ -25,7 +25,7 @@ import org.apache.kafka.common.utils.Exit;
  */
 public class ConsoleTools {
     static final ObjectMapper JSON = new ObjectMapper();
-    static final long LIMIT_MS = 90_000;
+    static final long LIMIT_MS = 240_000;
 
     /** What one thread reads, writes and leaves for its end. */
     record Console(InputStream in, ByteArrayOutputStream out, List<Runnable> hooks, AtomicReference<Exited> exited) {}
