@@ -44,7 +44,10 @@ def test_by_name() -> None:
     peer = cluster()
     assert seen(ask(peer, "b", "a", "b")) == ([A, B], None)
     assert seen(ask(peer)) == ([INTERNAL, A, B], None)
-    missing = [("aa", ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, []), ("b b", ErrorCode.INVALID_TOPIC_EXCEPTION, [])]
+    missing: list[tuple[str, int, list[int]]] = [
+        ("aa", ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, []),
+        ("b b", ErrorCode.INVALID_TOPIC_EXCEPTION, []),
+    ]
     answer = ask(peer, "a", "b b", "aa")
     assert seen(answer) == ([A, *missing], None)
     assert {topic.topic_authorized_operations for topic in answer.topics} == {3576}
