@@ -10,7 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from dekaf_proto.config import ConsumerConfig
-from dekaf_proto.consumer import Consumer, FetchedRecords
+from dekaf_proto.consumer import FetchedRecords
 from dekaf_proto.consumer.batch import Batch
 from dekaf_proto.errors import ClosedError, FencedInstanceIdError, KafkaError, KafkaTimeoutError, RebalanceError
 from dekaf_proto.events import Failed, PartitionsAssigned, PartitionsLost, PartitionsRevoked, Rebalance
@@ -18,6 +18,7 @@ from dekaf_proto.operation import Operation
 from dekaf_proto.types import TopicPartition
 from tests.simulation.history import AnyRecord
 from tests.simulation.plan import API_TIMEOUT, CLOSE_TIMEOUT, SLOW, Member, Mode
+from tests.simulation.watched import Watched
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -38,7 +39,7 @@ class Program:
         config = ConsumerConfig(
             bootstrap_servers=world.network.bootstrap_servers(), client_id=self.name, **member.options
         )
-        self.consumer: Consumer[Any, Any] = Consumer(config, seed=self.random.getrandbits(32), unix_offset=UNIX_OFFSET)
+        self.consumer = Watched(config, seed=self.random.getrandbits(32), unix_offset=UNIX_OFFSET)
         world.network.add(self.consumer)
         self.alive = True
         #: While its process is stopped: what is to be done when it goes on.
@@ -57,6 +58,8 @@ class Program:
         self.rests = False
         #: It is to be killed when it has to give something up, before it has done so.
         self.dies_when_revoked = False
+        #: How often its consumer had been called when the invariant was checked.
+        self.checked = -1
         #: What it has, and the offset that it has to be given next.
         self.owned: dict[TopicPartition, int] = {}
         #: Its operations that are not done, and when they have to be.
@@ -107,6 +110,7 @@ class Program:
         """It does not wait for records any longer."""
         if self._idle is not None and self.frozen is None:
             self._idle.cancel()
+            self.consumer.changed()
             self.look()
 
     def freeze(self) -> None:
@@ -154,6 +158,7 @@ class Program:
 
     def _go_on(self) -> None:
         self._waiting = None
+        self.consumer.changed()  # records that it takes are no call
         while self.alive:
             try:
                 step = next(self._steps)

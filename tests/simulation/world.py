@@ -177,7 +177,9 @@ class World:
         for program in self.programs:
             if program.alive and program.frozen is None:
                 program.look()
-                check_invariant(program.consumer, self.network.now)
+                if program.checked != program.consumer.calls:
+                    program.checked = program.consumer.calls
+                    check_invariant(program.consumer, self.network.now)
 
     def _watch(self, group: Group) -> None:
         """Shows the history each commit that the coordinator accepts."""
@@ -523,3 +525,4 @@ class World:
             program.hurry()
         for program in self._alive():
             program.consumer._metadata.refresh()
+            program.consumer.changed()
