@@ -35,7 +35,7 @@ class Fault(NamedTuple):
 FAULTS = (
     Fault(
         "generation",
-        "a commit goes out for partitions that were lost meanwhile, under the generation of the day",
+        "a commit goes out for partitions that were lost meanwhile, under the present generation",
         "dekaf_proto/consumer/commits.py",
         old="""
         gone = [tp for tp in left if self._is_gone(tenures.get(tp))]
@@ -103,17 +103,6 @@ FAULTS = (
 """,
     ),
     Fault(
-        "no drain",
-        "a revocation does not wait for acknowledgements",
-        "dekaf_proto/consumer/subscription.py",
-        old="""
-            until = min(deadline, client.now + config.revocation_drain_ms / 1000)
-""",
-        new="""
-            until = client.now
-""",
-    ),
-    Fault(
         "no commit before revocation",
         "what is finished is not committed when a partition is given up",
         "dekaf_proto/consumer/subscription.py",
@@ -121,7 +110,8 @@ FAULTS = (
         if due:
             left = min(""",
         new="""
-        if due and not self._client:
+        due.clear()
+        if due:
             left = min(""",
     ),
     Fault(
@@ -195,8 +185,8 @@ FAULTS = (
             yield from""",
     ),
     Fault(
-        "lost and kept",
-        "a partition that was lost keeps its buffered records and its tenure",
+        "lost and committed",
+        "a partition that was lost may still be committed",
         "dekaf_proto/consumer/subscription.py",
         old="""
             partition.tenure.end(cause, when)
