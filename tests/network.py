@@ -20,6 +20,8 @@ What a test may do to it, at any time between two runs or from a `condition`:
     cut_after(node=2, size=30)                          a connection of node 2 breaks after 30 more bytes to the client
     refuse(node) / accept(node)                         nothing listens there, though the broker thinks so
     block(node) / unblock(node)                         silence, both ways; what was sent arrives after `unblock`
+    part(client, nodes) / join(client)                  the same between one client and some nodes: a partition
+    jump(engine, seconds)                               the clock of one machine is ahead, or the more so
     remove(client)                                      the process is gone: its connections are reset
     checks.append(function)                             called after each step, to assert an invariant
 """
@@ -122,7 +124,15 @@ class Network:
         self._refused: set[int] = set()
         self._blocked: dict[int, list[Callable[[], None]]] = {}
         self._frozen: dict[int, list[Callable[[], None]]] = {}
+        self._parted: dict[tuple[int, int], list[Callable[[], None]]] = {}
+        self._ahead: dict[int, float] = {}
         self._at_once = 0
+        self._deadlines: dict[int, tuple[Engine, float | None]] = {}
+        #: The clients that were called since they were last asked for their deadlines, and since the last checks. None:
+        #: any may have been, unseen; a test that takes the time of all its calls from `time` makes it a dict, which is
+        #: quicker.
+        self.touched: dict[int, Engine] | None = None
+        self.unchecked: dict[int, Engine] = {}
         self.add_broker(broker)
 
     # --------------------------------------------------------------------------------------------- who takes part
@@ -140,6 +150,7 @@ class Network:
     def add(self, client: C) -> C:
         """Puts a client's engine on the network and returns it."""
         self.clients.append(client)
+        self.touch(client)
         self._drain()
         return client
 
@@ -147,6 +158,12 @@ class Network:
         """The client's process dies: it is told nothing, the brokers see connections that were reset."""
         self.clients.remove(client)
         self._frozen.pop(id(client), None)
+        self._ahead.pop(id(client), None)
+        self._deadlines.pop(id(client), None)
+        if self.touched is not None:
+            self.touched.pop(id(client), None)
+        for pair in [pair for pair in self._parted if pair[0] == id(client)]:
+            del self._parted[pair]
         for link in [link for link in self.links if link.client is client]:
             self._break(link, RESET)
 
@@ -192,6 +209,33 @@ class Network:
             action()
         self._drain()
 
+    def part(self, client: Client, nodes: Sequence[int]) -> None:
+        """Nothing gets from the client to these nodes or back, as with `block`, until `join`; others reach them."""
+        for node in nodes:
+            self._parted.setdefault((id(client), node), [])
+
+    def join(self, client: Client) -> None:
+        """Ends `part`."""
+        for pair in [pair for pair in self._parted if pair[0] == id(client)]:
+            for action in self._parted.pop(pair):
+                action()
+        self._drain()
+
+    def time(self, engine: Engine) -> float:
+        """What the clock of an engine's machine says; for a call of it."""
+        self.touch(engine)
+        return self.now + self._ahead.get(id(engine), 0.0)
+
+    def touch(self, engine: Engine) -> None:
+        """The engine is called, or was."""
+        if self.touched is not None and engine not in self._brokers:
+            self.touched[id(engine)] = self.unchecked[id(engine)] = engine
+
+    def jump(self, engine: Engine, seconds: float) -> None:
+        """An engine's clock jumps ahead, as that of a machine that was asleep. Drivers' clocks do not go back."""
+        self.touch(engine)
+        self._ahead[id(engine)] = self._ahead.get(id(engine), 0.0) + seconds
+
     def freeze(self, client: Client) -> None:
         """The client's process is stopped: what comes for it, and its time, wait until `thaw`. Nobody may call it."""
         self._frozen.setdefault(id(client), [])
@@ -226,12 +270,11 @@ class Network:
     def _step(self, end: float) -> bool:
         """Goes to the next moment at which something happens and does it; False if that is after `end`."""
         self._drain()
+        self._look_at_deadlines()
         moments = [self._queue[0][0]] if self._queue else []
-        engines: list[Engine] = [*(c for c in self.clients if id(c) not in self._frozen), *self._brokers]
-        for engine in engines:
-            deadline = engine.next_deadline()
-            if deadline is not None:
-                moments.append(deadline)
+        for engine, deadline in self._deadlines.values():
+            if deadline is not None and id(engine) not in self._frozen:
+                moments.append(deadline - self._ahead.get(id(engine), 0.0))
         if not moments or min(moments) > end:
             return False
         moment = min(moments)
@@ -243,14 +286,23 @@ class Network:
         if self._queue and self._queue[0][0] <= self.now:
             heapq.heappop(self._queue)[2]()
         else:
-            for engine in engines:
-                deadline = engine.next_deadline()
-                if deadline is not None and deadline <= self.now:
-                    engine.handle_timeout(self.now)
+            for engine, deadline in list(self._deadlines.values()):
+                late = deadline is not None and deadline - self._ahead.get(id(engine), 0.0) <= self.now
+                if deadline is not None and late and id(engine) not in self._frozen:
+                    engine.handle_timeout(max(deadline, self.time(engine)))  # what was subtracted may not add up
         self._drain()
         for check in self.checks:
             check()
+        self.unchecked.clear()
         return True
+
+    def _look_at_deadlines(self) -> None:
+        """Asks the engines when they have to be called; all of them, or those for which that may have changed."""
+        engines: list[Engine] = [*(self.clients if self.touched is None else self.touched.values()), *self._brokers]
+        for engine in engines:
+            self._deadlines[id(engine)] = engine, engine.next_deadline()
+        if self.touched is not None:
+            self.touched.clear()
 
     def _report(self, what: str) -> str:
         return "\n".join([f"{what} (now {self.now:.3f})", *self.history])
@@ -260,6 +312,8 @@ class Network:
     def _drain(self) -> None:
         """Carries out what the engines ask for."""
         for client in list(self.clients):
+            if self.touched is not None and id(client) not in self.touched:
+                continue
             for effect in client.effects():
                 self._client_effect(client, effect)
         for broker in self._brokers:
@@ -308,10 +362,10 @@ class Network:
             except ValueError:
                 found = f"{query.host}: name or service not known"
         if isinstance(found, str):
-            self._tell(client, lambda: client.resolve_failed(query.query, str(found), self.now))
+            self._tell(client, lambda: client.resolve_failed(query.query, str(found), self.time(client)))
         else:
             addresses = [Address(host, query.port) for host in found]
-            self._tell(client, lambda: client.resolved(query.query, addresses, self.now))
+            self._tell(client, lambda: client.resolved(query.query, addresses, self.time(client)))
 
     def _listen(self, broker: Broker, order: Listen) -> None:
         found = self.names.get(order.host, [order.host])
@@ -320,7 +374,7 @@ class Network:
         owner = self._addresses.get(address)
         assert owner in (None, (broker, order.node)), f"{address} is in use"
         self._addresses[address] = (broker, order.node)
-        broker.listening(order.node, address, self.now)
+        broker.listening(order.node, address, self.time(broker))
 
     # ------------------------------------------------------------------------------------------------- connections
 
@@ -332,7 +386,7 @@ class Network:
         elif broker is None or node is None or node in self._refused or not broker.is_listening(node):
             self._carry(link, lambda: self._refuse(link), to_server=False)
         else:
-            link.server_conn = broker.accepted(node, self.now)
+            link.server_conn = broker.accepted(node, self.time(broker))
             link.server_open = True
             self._carry(link, lambda: self._connect(link), to_server=False)
 
@@ -340,13 +394,15 @@ class Network:
         self._forget(link)
         if link.client_open:
             self._note(f"connection {link.conn} is refused")
-            self._tell(link.client, lambda: link.client.connect_failed(link.conn, "connection refused", self.now))
+            self._tell(
+                link.client, lambda: link.client.connect_failed(link.conn, "connection refused", self.time(link.client))
+            )
 
     def _connect(self, link: Link[Client]) -> None:
         if link.client_open:
             link.client_connected = True
             self._note(f"connection {link.conn} is open to node {link.node}")
-            self._tell(link.client, lambda: link.client.connected(link.conn, self.now))
+            self._tell(link.client, lambda: link.client.connected(link.conn, self.time(link.client)))
 
     def _send(self, link: Link[Client], data: bytes, *, to_server: bool) -> None:
         while data:
@@ -357,13 +413,13 @@ class Network:
     def _deliver(self, link: Link[Client], data: bytes, to_server: bool) -> None:
         if to_server:
             if link.server_open and link.broker is not None and link.server_conn is not None:
-                link.broker.receive_data(link.server_conn, data, self.now)
+                link.broker.receive_data(link.server_conn, data, self.time(link.broker))
             return
         if link.cut_after is not None:
             data = data[: link.cut_after]
             link.cut_after -= len(data)
         if link.client_open and data:
-            self._tell(link.client, lambda: link.client.receive_data(link.conn, data, self.now))
+            self._tell(link.client, lambda: link.client.receive_data(link.conn, data, self.time(link.client)))
         if link.cut_after == 0:
             self._break(link, RESET)
 
@@ -372,25 +428,27 @@ class Network:
         self._forget(link)
         if to_server and link.server_open and link.broker is not None and link.server_conn is not None:
             link.server_open = False
-            link.broker.disconnected(link.server_conn, "", self.now)
+            link.broker.disconnected(link.server_conn, "", self.time(link.broker))
         elif not to_server and link.client_open:
             link.client_open = False
             self._note(f"the broker has closed {link.conn}")
-            self._tell(link.client, lambda: link.client.disconnected(link.conn, "", self.now))
+            self._tell(link.client, lambda: link.client.disconnected(link.conn, "", self.time(link.client)))
 
     def _break(self, link: Link[Client], error: str) -> None:
         self._forget(link)
         self._note(f"connection {link.conn} breaks: {error}")
         if link.server_open and link.broker is not None and link.server_conn is not None:
             link.server_open = False
-            link.broker.disconnected(link.server_conn, error, self.now)
+            link.broker.disconnected(link.server_conn, error, self.time(link.broker))
         if link.client_open:
             link.client_open = False
             if link.client in self.clients:
                 if not link.client_connected:
-                    self._tell(link.client, lambda: link.client.connect_failed(link.conn, error, self.now))
+                    self._tell(
+                        link.client, lambda: link.client.connect_failed(link.conn, error, self.time(link.client))
+                    )
                 else:
-                    self._tell(link.client, lambda: link.client.disconnected(link.conn, error, self.now))
+                    self._tell(link.client, lambda: link.client.disconnected(link.conn, error, self.time(link.client)))
 
     def _tell(self, client: Client, action: Callable[[], None]) -> None:
         held = self._frozen.get(id(client))
@@ -424,6 +482,8 @@ class Network:
             if link not in self.links:
                 return  # it broke while this was under way
             held = None if link.node is None else self._blocked.get(link.node)
+            if held is None and self._parted and link.node is not None:
+                held = self._parted.get((id(link.client), link.node))
             if held is None:
                 action()
             else:

@@ -20,7 +20,7 @@ from typing import Final
 
 from dekaf_proto.client import Client
 from dekaf_proto.connection import ByVersion
-from dekaf_proto.consumer.partition import Partition, Tenure
+from dekaf_proto.consumer.partition import RECREATED, Partition, Tenure
 from dekaf_proto.errors import (
     BrokerError,
     CommitError,
@@ -297,20 +297,20 @@ class Commits:
                 self._serving += 1
 
     def _until_member(
-        self, left: dict[TopicPartition, OffsetAndMetadata], tenures: dict[TopicPartition, Tenure]
+        self, left: dict[TopicPartition, OffsetAndMetadata], origins: Origins, tenures: dict[TopicPartition, Tenure]
     ) -> Flow[CommitFailedError | None]:
         """Waits for a join that is under way. What is not owned any more is taken out of `left`, and is the error."""
         membership = self.membership
         assert membership is not None  # there is one wherever there is a group
         yield Wait(lambda: not membership.is_joining, because=self._joining)
-        gone = [tp for tp in left if self._is_gone(tenures.get(tp))]
+        gone = [tp for tp in left if self._is_recreated(tp, origins) or self._is_gone(tenures.get(tp))]
         if not gone:
             return None
         for tp in gone:
             del left[tp]
         tenure = next((tenures[tp] for tp in gone if tp in tenures), None)
         if tenure is not None:
-            return CommitFailedError(tenure.cause, tenure.since, gone)
+            return CommitFailedError(tenure.cause or RECREATED, tenure.since, gone)
         cause = "the group has not given that to it, or has taken it back"
         since = 0.0 if membership.is_member else membership.lost_at
         return CommitFailedError(cause, since, gone)
@@ -320,7 +320,13 @@ class Commits:
         never was: while the group has no members, the coordinator would take it."""
         if tenure is None:
             return self.by_group()
-        return not tenure.live and (tenure.by_group or self.by_group())
+        return not tenure.live and (tenure.recreated or tenure.by_group or self.by_group())
+
+    def _is_recreated(self, tp: TopicPartition, origins: Origins) -> bool:
+        """Whether metadata has just shown another topic of this name, which the partition does not know yet."""
+        known = origins[tp][0].topic_id if tp in origins else Uuid.ZERO
+        topic_id = self._client.cluster.topic_id(tp.topic)
+        return bool(known) and bool(topic_id) and known != topic_id
 
     def _joining(self) -> KafkaError:
         """What holds up a commit while the member joins."""
@@ -349,7 +355,7 @@ class Commits:
             problem: KafkaError
             try:
                 coordinator = yield from self._metadata.coordinator(group_id)
-                refused = (yield from self._until_member(left, tenures)) or refused
+                refused = (yield from self._until_member(left, origins, tenures)) or refused
                 if not left:
                     break
                 errors = yield from self._send(group_id, coordinator, left)

@@ -58,13 +58,19 @@ TRANSITIONS: Final[dict[tuple[PartitionPhase, PartitionInput], PartitionPhase]] 
 }
 
 
+#: Why a commit is refused that is for a topic which has another id by now.
+RECREATED: Final = "the topic was deleted and created again"
+
+
 class Tenure:
-    """The time from a partition's assignment to its loss. A commit belongs to it."""
+    """The time from a partition's assignment to its loss, or that of its topic. A commit belongs to it."""
 
     def __init__(self) -> None:
         self.live = True
         #: Whether the group has assigned it, not the program.
         self.by_group = False
+        #: Whether it ended with the topic, whoever has assigned it.
+        self.recreated = False
         #: Why it ended, and when (Unix time).
         self.cause = ""
         self.since = 0.0
@@ -82,7 +88,7 @@ class Partition:
         self, tp: TopicPartition, troubles: dict[TopicPartition, Exception], window: Window | None = None
     ) -> None:
         self.tp: Final = tp
-        self.tenure: Final = Tenure()
+        self.tenure = Tenure()
         #: What has been handed out since the assignment or the last seek.
         self.delivery = Delivery(tp, self.tenure, window)
         #: A rebalance is not done with it: nothing of it is fetched or handed out.
@@ -258,6 +264,13 @@ class Partition:
         self.offset = self.offset_epoch = -1
         self.reset = None
         self._move(PartitionInput.INITIALIZE)
+
+    def recreated(self, since: float) -> None:
+        """The topic is another one of the same name (Unix time): what was read of it is nothing to the new one."""
+        gone, self.tenure = self.tenure, Tenure()
+        gone.recreated = True
+        gone.end(RECREATED, since)
+        self.tenure.by_group = gone.by_group
 
     def _forget_commits(self) -> None:
         self.delivery = Delivery(self.tp, self.tenure, self.delivery.window)

@@ -133,6 +133,7 @@ class Positions:
 
     def _start_anew(self, partition: Partition) -> None:
         """Nothing that is known of the partition, or on its way, is true of its new topic."""
+        partition.recreated(self._client.now + self._client.unix_offset)
         partition.leader = partition.leader_epoch = -1
         partition.high_watermark = partition.last_stable_offset = partition.log_start_offset = -1
         position = partition.position

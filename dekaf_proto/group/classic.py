@@ -468,8 +468,12 @@ class Classic:
                 if leader not in shares.members:  # G13: that was this one, before it came back; older brokers say so
                     yield from self._leader.watch(shares.topics)
                 topics = self._leader.topics or self._joined_topics
-                left = shares.gaps({topic: self._client.cluster.partitions(topic) for topic in topics})
+                there = {topic: self._client.cluster.partitions(topic) for topic in topics}
+                left = shares.gaps(there)
+                beyond = shares.beyond({topic: numbers for topic, numbers in there.items() if numbers})
                 if left:
                     self.rejoin(f"nobody has {', '.join(map(str, left))}")
+                elif beyond:
+                    self.rejoin(f"a member has what is not there any more: {', '.join(map(str, beyond))}")
             if not patient:
                 return

@@ -3,13 +3,14 @@
 A static member that comes back is given what it had, and nothing is shared out anew (G13, G28). So nobody gets the
 partitions that came while the leader was away; nor those that a cooperative rebalance had taken from a member which
 then went before it could ask for the second round; nor those of a topic to which only the member that has come back is
-subscribed. So it asks the coordinator who has what, which may ask whoever may be a member.
+subscribed. So it asks the coordinator who has what, which may ask whoever may be a member. And it sees the contrary:
+somebody may have partitions that went while the leader was away.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from dekaf_proto.client import Client
@@ -44,6 +45,10 @@ class Shares(NamedTuple):
             for tp in (TopicPartition(topic, number) for number in numbers)
             if tp not in self.assigned and tp not in self.claimed
         )
+
+    def beyond(self, partitions: Mapping[str, Collection[int]]) -> list[TopicPartition]:
+        """What somebody has of these topics that is not there: a topic was created again, with fewer partitions."""
+        return sorted(tp for tp in self.assigned if tp.topic in partitions and tp.partition not in partitions[tp.topic])
 
 
 def shares(client: Client, metadata: Metadata, group_id: str, needed: Callable[[], bool]) -> Flow[Shares | None]:

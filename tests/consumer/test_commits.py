@@ -11,6 +11,7 @@ from dekaf_proto.consumer.batch import Batch
 from dekaf_proto.errors import (
     BrokerError,
     CommitError,
+    CommitFailedError,
     ErrorCode,
     GroupAuthorizationError,
     KafkaError,
@@ -295,6 +296,8 @@ def test_a_topic_that_was_made_anew_has_another_id() -> None:  # 7.3
     setup.consumer.pause(None, setup.now)
     setup.run_for(2.0)
     setup.broker.recreate_topic("t")
+    with pytest.raises(CommitFailedError, match="the topic was deleted and created again"):
+        setup.result(commit(setup, {TP: 0}), limit=5.0)  # the offset is one of the topic that is no more
     setup.result(commit(setup, {TP: 0}), limit=5.0)
     assert stored(setup) == {0: 0}
 

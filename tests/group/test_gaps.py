@@ -78,6 +78,19 @@ def test_nothing_came_while_the_leader_was_away(release: str | None) -> None:
     assert len(again.reading) == len(two.reading) == 3
 
 
+@pytest.mark.parametrize("options", [{}, COOPERATIVE], ids=["range", "cooperative-sticky"])
+def test_partitions_that_went_while_the_leader_was_away(options: dict[str, Any]) -> None:
+    # The simulator's seed 1418
+    group, one, two = pair(**options)
+    before = generation(group)
+    one.die()
+    group.broker.recreate_topic("t", 2)
+    again = comes_back(group)
+    group.settle()
+    assert generation(group) > before
+    assert sorted([*again.reading, *two.reading]) == [TopicPartition("t", 0), TopicPartition("t", 1)]
+
+
 def test_a_member_that_does_not_lead_looks_at_its_own_topics() -> None:
     group, _, two = pair()
     before = generation(group)

@@ -6,7 +6,10 @@
                      given it up and closed its connection, but which the network brings after later ones)
     two owners       nobody commits for a partition for which somebody else has committed in the same generation
     order            what a program is given of a partition begins at what was committed when it was assigned, and goes
-                     on without a gap and without a record twice; nothing comes of what it was not assigned
+                     on without a gap and without a record twice; nothing comes of what it was not assigned, nor of a
+                     topic that was deleted after that of one that was made later
+    isolation        with read_committed nothing comes of a transaction that is open or was aborted; that everything
+                     comes of those that were committed, in order, is `order`
     uncommitted      at_most_once gives nothing that is not committed yet
     twice            at_most_once gives no record a second time; where nothing goes wrong, no mode does
     overlap          where nothing goes wrong, no partition is two programs' at a time
@@ -24,6 +27,7 @@ from typing import Any
 from dekaf_proto.broker import Broker, CommittedOffset
 from dekaf_proto.records import Record
 from dekaf_proto.types import TopicPartition
+from tests.simulation.ledger import Ledger, State
 from tests.simulation.plan import Plan
 
 AnyRecord = Record[Any, Any]
@@ -36,14 +40,9 @@ class History:
         self.plan = plan
         self.broker = broker
         self.lines: list[tuple[float, str, str]] = []
-        self.delivered: Counter[tuple[TopicPartition, int]] = Counter()
-        self.committed: dict[TopicPartition, int] = {}
         self.happened: Counter[str] = Counter()
-        #: Where the last commit was such a late one.
-        self.overtaken: set[TopicPartition] = set()
-        self._finished: dict[TopicPartition, set[int]] = {}
-        self._prefix: dict[TopicPartition, int] = {}
-        self._committers: dict[tuple[int, TopicPartition], str] = {}
+        #: All lives of all partitions, the present one last.
+        self.lives: dict[TopicPartition, list[Ledger]] = {}
         self._owners: dict[TopicPartition, str] = {}
 
     def note(self, now: float, who: str, what: str) -> None:
@@ -54,35 +53,56 @@ class History:
         """All of it, for people."""
         return "\n".join(f"{now:10.3f} {who:8} {what}" for now, who, what in self.lines)
 
+    # ----------------------------------------------------------------------------------------------------- partitions
+
+    def begins(self, tp: TopicPartition) -> Ledger:
+        """A partition is there, for the first time or again."""
+        lives = self.lives.setdefault(tp, [])
+        ledger = Ledger(tp, len(lives), committed_only=self.plan.read_committed)
+        lives.append(ledger)
+        return ledger
+
+    def ledger(self, tp: TopicPartition) -> Ledger:
+        """The present, or last, life of a partition."""
+        return self.lives[tp][-1]
+
+    def ledger_of(self, record: AnyRecord) -> Ledger:
+        """The one that a record belongs to."""
+        assert record.value is not None
+        name, life, offset = record.value.decode().split()
+        ledger = self.lives[record.topic_partition][int(life)]
+        assert ledger.value(record.offset) == record.value, f"{name} {offset} comes as {record.topic_partition}"
+        return ledger
+
+    def present(self) -> list[Ledger]:
+        """All partitions that are there."""
+        return [ledger for lives in self.lives.values() for ledger in lives[-1:] if ledger.exists]
+
     # ---------------------------------------------------------------------------------------------------- programs say
 
     def was_delivered(self, record: AnyRecord) -> None:
         """A program was given a record."""
-        key = record.topic_partition, record.offset
-        self.delivered[key] += 1
+        ledger, offset = self.ledger_of(record), record.offset
+        state = ledger.states[offset]
+        assert state is State.PLAIN, f"isolation: {ledger} {offset} is given, which is {state.value}"
+        ledger.delivered[offset] += 1
         if self.plan.at_most_once:
-            end = self.committed.get(record.topic_partition, 0)
-            assert record.offset < end, f"uncommitted: {key} is given when {end} is committed"
+            end = 0 if ledger.committed is None else ledger.committed
+            assert offset < end, f"uncommitted: {ledger} {offset} is given when {end} is committed"
         if self.plan.at_most_once or self.plan.calm:
-            assert self.delivered[key] == 1, f"twice: {key}"
+            assert ledger.delivered[offset] == 1, f"twice: {ledger} {offset}"
 
     def was_finished(self, record: AnyRecord) -> None:
         """A program is done with a record."""
-        tp = record.topic_partition
-        finished = self._finished.setdefault(tp, set())
-        finished.add(record.offset)
-        end = self._prefix.get(tp, 0)
-        while end in finished:
-            end += 1
-        self._prefix[tp] = end
+        self.ledger_of(record).finish(record.offset)
 
-    def was_assigned(self, who: str, tp: TopicPartition) -> int:
-        """A program has a partition; where it has to begin."""
+    def was_assigned(self, who: str, tp: TopicPartition) -> tuple[int, int]:
+        """A program has a partition; its life, and where the program has to begin."""
         if self.plan.calm:
             assert tp not in self._owners, f"overlap: {who} is given {tp}, which {self._owners[tp]} has"
         self._owners[tp] = who
         found = self.broker.committed("g").get(tp)
-        return 0 if found is None else found.offset
+        return self.ledger(tp).life, 0 if found is None else found.offset
 
     def was_given_up(self, who: str, tp: TopicPartition) -> None:
         """A program has a partition no more."""
@@ -104,31 +124,31 @@ class History:
         """The coordinator has accepted a commit of `who` (its instance, else its member id)."""
         late = ", which it has given up" if given_up else ""
         self.note(now, "broker", f"{who} commits {tp} {committed.offset} in {generation}{late}")
-        assert 0 <= committed.offset <= self.broker.end_offset(*tp), f"a commit outside the log: {tp} {committed}"
-        owner = self._committers.setdefault((generation, tp), who)
+        ledger = self.ledger(tp)
+        assert 0 <= committed.offset <= ledger.end, f"a commit outside the log: {ledger} {committed}"
+        owner = ledger.committers.setdefault(generation, who)
         assert owner == who, f"two owners: {who} and {owner} commit {tp} in generation {generation}"
-        before = self.committed.get(tp, -1)
-        self.committed[tp] = committed.offset
-        self.overtaken.discard(tp)
+        before = -1 if ledger.committed is None else ledger.committed
+        ledger.committed = committed.offset
+        ledger.overtaken = False
         if self.plan.at_most_once:
             return
-        done = self._prefix.get(tp, 0)
-        assert committed.offset <= done, f"ahead: {who} commits {tp} {committed.offset}, finished is {done}"
+        done = ledger.done
+        assert committed.offset <= done, f"ahead: {who} commits {ledger} {committed.offset}, finished is {done}"
         if given_up and committed.offset < before:
-            self.overtaken.add(tp)
+            ledger.overtaken = True
             self.happened["overtaken commits"] += 1
         elif not self.plan.seeks:
-            assert committed.offset >= before, f"back: {who} commits {tp} {committed.offset} after {before}"
+            assert committed.offset >= before, f"back: {who} commits {ledger} {committed.offset} after {before}"
 
     # ------------------------------------------------------------------------------------------------------ at the end
 
     def unfinished(self) -> dict[TopicPartition, int]:
         """Where records are left that nobody has finished, and the first of them."""
         left = {}
-        for partition in self.broker.cluster.partitions():
-            tp = TopicPartition(partition.topic.name, partition.index)
+        for ledger in self.present():
             # At most once, a crash may lose what was committed already.
-            done = (self.committed if self.plan.at_most_once else self._prefix).get(tp, 0)
-            if done < partition.log.end_offset:
-                left[tp] = done
+            first = ledger.next_wanted((ledger.committed or 0) if self.plan.at_most_once else ledger.done)
+            if first is not None:
+                left[ledger.tp] = first
         return left

@@ -66,6 +66,11 @@ class Plan:
     seconds: float
     records: int
     at_most_once: bool
+    #: What programs see: only what is committed in transactions, or everything.
+    read_committed: bool
+    #: Whether part of the feed is in transactions, and whether topics are deleted and made again.
+    transactions: bool
+    recreates: bool
     members: list[Member] = field(default_factory=list)
 
     @property
@@ -90,11 +95,16 @@ def plan_of(seed: int) -> Plan:
         seconds=random.uniform(4, 15),
         records=random.randint(20, 100),
         at_most_once=random.random() < 0.15,
+        read_committed=random.random() < 0.5,
+        transactions=random.random() < 0.5,
+        recreates=False,
     )
     if plan.at_most_once and random.random() < 0.4:
         plan.calm = True  # elsewhere nothing can be said of what is lost
     strategy = random.choice(STRATEGIES)
     seeks = not plan.at_most_once and not plan.calm and random.random() < 0.2
+    # After a seek nothing can be said of where a topic that was made again has to be read from.
+    plan.recreates = not plan.calm and not seeks and random.random() < 0.25
     for number in range(random.randint(1, 4)):
         names = list(topics) if not number or random.random() < 0.8 else [random.choice(list(topics))]
         plan.members.append(_member(plan, random, number, strategy, names, seeks))
@@ -111,6 +121,7 @@ def _member(
     options: dict[str, Any] = {
         "group_id": "g",
         "auto_offset_reset": "earliest",
+        "isolation_level": "read_committed" if plan.read_committed else "read_uncommitted",
         "partition_assignment_strategy": list(strategy),
         "group_instance_id": instance,
         "session_timeout_ms": int(SESSION * 1000 * (random.choice((1, 5)) if instance is not None else 1)),

@@ -10,7 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from dekaf_proto.config import ConsumerConfig
-from dekaf_proto.consumer import FetchedRecords
+from dekaf_proto.consumer import Consumer, FetchedRecords
 from dekaf_proto.consumer.batch import Batch
 from dekaf_proto.errors import ClosedError, FencedInstanceIdError, KafkaError, KafkaTimeoutError, RebalanceError
 from dekaf_proto.events import Failed, PartitionsAssigned, PartitionsLost, PartitionsRevoked, Rebalance
@@ -18,7 +18,6 @@ from dekaf_proto.operation import Operation
 from dekaf_proto.types import TopicPartition
 from tests.simulation.history import AnyRecord
 from tests.simulation.plan import API_TIMEOUT, CLOSE_TIMEOUT, SLOW, Member, Mode
-from tests.simulation.watched import Watched
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -39,7 +38,7 @@ class Program:
         config = ConsumerConfig(
             bootstrap_servers=world.network.bootstrap_servers(), client_id=self.name, **member.options
         )
-        self.consumer = Watched(config, seed=self.random.getrandbits(32), unix_offset=UNIX_OFFSET)
+        self.consumer: Consumer[Any, Any] = Consumer(config, seed=self.random.getrandbits(32), unix_offset=UNIX_OFFSET)
         world.network.add(self.consumer)
         self.alive = True
         #: While its process is stopped: what is to be done when it goes on.
@@ -58,10 +57,10 @@ class Program:
         self.rests = False
         #: It is to be killed when it has to give something up, before it has done so.
         self.dies_when_revoked = False
-        #: How often its consumer had been called when the invariant was checked.
-        self.checked = -1
         #: What it has, and the offset that it has to be given next.
         self.owned: dict[TopicPartition, int] = {}
+        #: Which life of them it knows.
+        self.lives: dict[TopicPartition, int] = {}
         #: Its operations that are not done, and when they have to be.
         self.operations: list[tuple[Operation[Any], float]] = []
         self._subscribed: list[str] = []
@@ -77,16 +76,26 @@ class Program:
 
     @property
     def now(self) -> float:
-        return self.world.network.now
+        """What its own clock says."""
+        return self.world.network.time(self.consumer)
 
     def note(self, what: str) -> None:
-        self.world.history.note(self.now, self.name, what)
+        self.world.history.note(self.world.network.now, self.name, what)
 
     @property
     def has_news(self) -> bool:
         """Whether there is something that the group does not know yet."""
         membership = self.consumer._membership
         return self.topics != self._subscribed or membership is None or not membership.is_settled
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is something that it has not been given, of what it has."""
+        for tp, offset in self.owned.items():
+            ledger = self.world.history.ledger(tp)
+            if ledger.next_wanted(offset if ledger.life == self.lives[tp] else 0) is not None:
+                return True
+        return False
 
     # ------------------------------------------------------------------------------------------------- the world says
 
@@ -110,7 +119,7 @@ class Program:
         """It does not wait for records any longer."""
         if self._idle is not None and self.frozen is None:
             self._idle.cancel()
-            self.consumer.changed()
+            self.world.network.touch(self.consumer)
             self.look()
 
     def freeze(self) -> None:
@@ -125,12 +134,23 @@ class Program:
         if self.alive and self.frozen is not None:
             self.note("goes on")
             held, self.frozen = self.frozen, None
-            self.operations = [(operation, max(deadline, self.now)) for operation, deadline in self.operations]
+            self._is_late()
             self.world.network.thaw(self.consumer)
             for action in held:
                 action()
             if self.leaving or self._has_other_plans():
                 self.hurry()
+
+    def jump(self, seconds: float) -> None:
+        """Its clock is ahead at once, as that of a machine that was asleep."""
+        self.note(f"has a clock that jumps by {seconds:.1f} s")
+        self.stops += 1
+        self.world.network.jump(self.consumer, seconds)
+        self._is_late()
+
+    def _is_late(self) -> None:
+        """What should have ended meanwhile has to end now."""
+        self.operations = [(operation, max(deadline, self.now)) for operation, deadline in self.operations]
 
     def _in(self, seconds: float, action: Callable[[], None]) -> None:
         """Does something later, if the process runs then, or when it goes on."""
@@ -141,7 +161,7 @@ class Program:
             else:
                 self.frozen.append(action)
 
-        self.world.network._at(self.now + seconds, act)
+        self.world.later(seconds, act)
 
     def die(self) -> None:
         """It is gone without a word."""
@@ -158,7 +178,7 @@ class Program:
 
     def _go_on(self) -> None:
         self._waiting = None
-        self.consumer.changed()  # records that it takes are no call
+        self.world.network.touch(self.consumer)
         while self.alive:
             try:
                 step = next(self._steps)
@@ -310,6 +330,8 @@ class Program:
         if me.generation_id != group.generation or me.member_id not in group.members:
             return  # it was put out and does not know it yet: these are another one's commits
         for tp, offset in found.items():
+            if self.world.history.ledger(tp).life != self.lives.get(tp):
+                continue
             if tp in self.consumer.assignment and self.consumer._partitions[tp].tenure.live:
                 known = 0 if offset is None else offset.offset
                 assert known == self.owned[tp], f"order: {known} is committed of {tp}, not {self.owned[tp]}"
@@ -320,7 +342,7 @@ class Program:
         for tp in event.partitions:
             if isinstance(event, PartitionsAssigned):
                 assert tp not in self.owned, f"{self.name} is given {tp} a second time"
-                self.owned[tp] = self.world.history.was_assigned(self.name, tp)
+                self.lives[tp], self.owned[tp] = self.world.history.was_assigned(self.name, tp)
             else:
                 assert tp in self.owned, f"{self.name} never heard of {tp}"
         if isinstance(event, PartitionsLost):
@@ -417,9 +439,13 @@ class Program:
         tp, offset = record.topic_partition, record.offset
         self.note(f"is given {tp} {offset}")
         assert tp in self.owned, f"order: {self.name} is given {tp} {offset}, which it does not have"
-        expected = self.owned[tp]
-        assert offset == expected, f"order: {self.name} is given {tp} {offset} and not {expected}"
-        assert record.value == f"{tp} {offset}".encode()
+        ledger = self.world.history.ledger_of(record)
+        if ledger.life != self.lives[tp]:
+            assert ledger.life > self.lives[tp], f"order: {self.name} is given {ledger} {offset} of a deleted topic"
+            self.lives[tp], self.owned[tp] = ledger.life, 0
+        assert offset >= self.owned[tp], f"order: {self.name} is given {ledger} {offset} again"
+        expected = ledger.next_wanted(self.owned[tp])
+        assert expected is None or offset <= expected, f"order: {self.name} is given {ledger} {offset}, not {expected}"
         self.owned[tp] = offset + 1
         self.world.history.was_delivered(record)
 

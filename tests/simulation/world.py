@@ -22,7 +22,9 @@ from dekaf_proto.messages import ApiKey, OffsetCommitRequest
 from dekaf_proto.types import TopicPartition
 from tests.consumer.helpers import check_invariant
 from tests.network import Network
+from tests.simulation.feed import Feed
 from tests.simulation.history import History
+from tests.simulation.ledger import Ledger
 from tests.simulation.plan import AUTOMATIC, SESSION, SLOW, Member, plan_of
 from tests.simulation.program import UNIX_OFFSET, Program
 
@@ -67,12 +69,12 @@ class World:
             ),
             keep_requests=5,
         )
-        for topic, partitions in plan.topics.items():
-            self.broker.create_topic(topic, partitions)
         self.network = Network(
             self.broker, seed=seed, latency=plan.latency, jitter=plan.jitter, max_chunk=plan.max_chunk
         )
+        self.network.touched = {}
         self.history = History(plan, self.broker)
+        self.feed = Feed(self)
         self._watch(self.broker.cluster.group("g"))
         self.programs: list[Program] = []
         self._starts = 0
@@ -83,11 +85,17 @@ class World:
     def note(self, what: str) -> None:
         self.history.note(self.network.now, "world", what)
 
+    @property
+    def _broker_time(self) -> float:
+        return self.network.time(self.broker)
+
     def summary(self) -> Counter[str]:
         """How much has happened."""
         found = Counter(self.history.happened)
-        found["records"] = len(self.history.delivered)
-        found["deliveries"] = sum(self.history.delivered.values())
+        for lives in self.history.lives.values():
+            for ledger in lives:
+                found["records"] += len(ledger.delivered)
+                found["deliveries"] += sum(ledger.delivered.values())
         found["programs"] = self._starts
         found["generations"] = self.broker.group("g").generation
         return found
@@ -98,12 +106,14 @@ class World:
         """All of it."""
         plan, end = self.plan, self.network.now + self.plan.seconds
         self.note(f"{plan}")
-        self._append_over_time(plan.seconds)
+        self.feed.over_time(plan.seconds)
         for number, member in enumerate(plan.members):
-            self._in(0.0 if not number else self.random.uniform(0, plan.seconds / 2), lambda m=member: self._comes(m))  # type: ignore[misc]
+            self.later(0.0 if not number else self.random.uniform(0, plan.seconds / 2), lambda m=member: self._comes(m))  # type: ignore[misc]
         self.things = self.random.randint(1, 4) if plan.calm else self.random.randint(2, 14)
         for number in range(self.things):
-            self._in(self.random.uniform(0.1, plan.seconds), lambda n=number: self._something_happens(n))  # type: ignore[misc]
+            self.later(self.random.uniform(0.1, plan.seconds), lambda n=number: self._something_happens(n))  # type: ignore[misc]
+        if plan.recreates:
+            self.later(self.random.uniform(0.5, plan.seconds), self.feed.recreate)
         self.network.run_for(end - self.network.now)
         self._mend()
         self.network.run_for(SETTLES)  # what was not answered is given up
@@ -140,12 +150,12 @@ class World:
             return False
         if any(program.rests or program.leaving or program.working or program.has_news for program in alive):
             return False
-        if any(offset < self.broker.end_offset(*tp) for program in alive for tp, offset in program.owned.items()):
+        if any(program.is_behind for program in alive):
             return False  # it reads again what was finished and not committed
         wanted = {
-            TopicPartition(p.topic.name, p.index)
-            for p in self.broker.cluster.partitions()
-            if any(p.topic.name in program.topics for program in alive)
+            ledger.tp
+            for ledger in self.history.present()
+            if any(ledger.tp.topic in program.topics for program in alive)
         }
         known = sorted(tp for member in group.members for tp in member.partitions)
         owned = sorted(tp for program in alive for tp in program.owned)
@@ -157,29 +167,25 @@ class World:
                 assert not self._undelivered(), f"lost: {self._undelivered()}"
             return
         if all(member.mode in AUTOMATIC for member in self.plan.members) and not self.plan.seeks:
-            for partition in self.broker.cluster.partitions():
-                tp = TopicPartition(partition.topic.name, partition.index)
-                found = self.history.committed.get(tp, 0)
-                late = tp in self.history.overtaken
-                assert late or found == partition.log.end_offset, f"{tp}: close has committed {found}"
+            for ledger in self.history.present():
+                left = ledger.next_wanted(ledger.committed or 0)
+                assert ledger.overtaken or left is None, f"{ledger}: close has committed {ledger.committed}"
 
-    def _undelivered(self) -> list[tuple[TopicPartition, int]]:
+    def _undelivered(self) -> list[tuple[Ledger, int]]:
         return [
-            (tp, offset)
-            for p in self.broker.cluster.partitions()
-            for tp in [TopicPartition(p.topic.name, p.index)]
-            for offset in range(p.log.end_offset)
-            if not self.history.delivered[tp, offset]
+            (ledger, offset)
+            for ledger in self.history.present()
+            for offset in range(ledger.end)
+            if ledger.is_wanted(offset) and not ledger.delivered[offset]
         ]
 
     def _check(self) -> None:
-        """After every step."""
+        """After every step: of the programs for which something may have changed."""
         for program in self.programs:
-            if program.alive and program.frozen is None:
+            if program.alive and program.frozen is None and id(program.consumer) in self.network.unchecked:
                 program.look()
-                if program.checked != program.consumer.calls:
-                    program.checked = program.consumer.calls
-                    check_invariant(program.consumer, self.network.now)
+                if program.alive:
+                    check_invariant(program.consumer, program.now)
 
     def _watch(self, group: Group) -> None:
         """Shows the history each commit that the coordinator accepts."""
@@ -219,27 +225,9 @@ class World:
 
     # ------------------------------------------------------------------------------------------------------ what comes
 
-    def _in(self, seconds: float, action: Callable[[], None]) -> None:
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        """Does something in so many seconds."""
         self.network._at(self.network.now + seconds, action)
-
-    def _append_over_time(self, seconds: float) -> None:
-        left = self.plan.records
-        while left > 0:
-            count = min(left, self.random.randint(1, 20))
-            left -= count
-            at = self.random.choice((0.0, self.random.uniform(0, seconds)))
-            self._in(at, lambda count=count: self._append(count))  # type: ignore[misc]
-
-    def _append(self, count: int) -> None:
-        topic = self.random.choice(list(self.plan.topics))
-        partition = self.random.randrange(len(self.broker.cluster.topics[topic].partitions))
-        self._append_to(topic, partition, count)
-
-    def _append_to(self, topic: str, partition: int, count: int) -> None:
-        first = self.broker.end_offset(topic, partition)
-        values = [f"{topic}-{partition} {first + number}".encode() for number in range(count)]
-        self.broker.append(topic, partition, values, self.network.now, per_batch=self.random.choice((None, 1, 3)))
-        self.note(f"appends {count} to {topic}-{partition} from {first}")
 
     def _something_happens(self, number: int) -> None:
         if self.mended or number in self._without:
@@ -252,6 +240,8 @@ class World:
             self._one_comes,
             self._one_unsubscribes,
             self._one_is_busy,
+            self.feed.compact,
+            self.feed.delete_records,
         ]
         wild = [
             self._one_dies,
@@ -275,8 +265,14 @@ class World:
             self._answers_are_wrong,
             self._answers_are_wrong,
             self._a_member_is_put_out,
-            self._more_partitions,
             self._a_leader_moves,
+            self._a_network_partition,
+            self._a_clock_jumps,
+            self._a_node_is_slow,
+            self._all_nodes_stop,
+            self.feed.grow,
+            self.feed.recreate,
+            self.feed.recreate,
         ]
         what = random.choice(calm if self.plan.calm else calm + wild)
         self.note(f"{number}: {what.__name__.strip('_').replace('_', ' ')}")
@@ -292,14 +288,14 @@ class World:
         return self.random.choice(static) if static else self._one()
 
     def _comes_back(self, member: Member) -> None:
-        self._in(self.random.choice((0.0, self.random.uniform(0, 5))), lambda: self._comes(member))
+        self.later(self.random.choice((0.0, self.random.uniform(0, 5))), lambda: self._comes(member))
 
     def _comes(self, member: Member) -> None:
         """A program starts, if it does not run; where nothing goes wrong, not before its predecessor has ended."""
         if self.mended or self._running(member):
             return
         if self.plan.calm and any(program.member is member for program in self._alive()):
-            self._in(0.5, lambda: self._comes(member))
+            self.later(0.5, lambda: self._comes(member))
         else:
             self._start(member)
 
@@ -353,7 +349,7 @@ class World:
             return
         program.freeze()
         self.history.happened["stopped processes"] += 1
-        self._in(self.random.choice((1.0, 4.0, 7.0, 9.0)), program.thaw)
+        self.later(self.random.choice((1.0, 4.0, 7.0, 9.0)), program.thaw)
         what = self.random.random()
         if what < 0.3:
             self._one_leaves()
@@ -367,16 +363,17 @@ class World:
         if program is None:
             return
         for tp in program.owned:
-            self._append_to(tp.topic, tp.partition, 2)
+            if self.history.ledger(tp).exists:
+                self.feed.append(self.history.ledger(tp), 2)
 
         def stop() -> None:
             if program.alive and program.frozen is None and not self.mended:
                 program.freeze()
                 self.history.happened["stopped processes"] += 1
-                self._in(self.random.uniform(7, 10), program.thaw)
+                self.later(self.random.uniform(7, 10), program.thaw)
                 self._a_member_is_put_out(but=program)
 
-        self._in(self.random.uniform(0.05, 0.5), stop)
+        self.later(self.random.uniform(0.05, 0.5), stop)
 
     def _a_namesake_comes(self) -> None:
         """A second process with the same group.instance.id."""
@@ -401,7 +398,7 @@ class World:
         node = self.random.choice(self.broker.nodes)
         load_ms = self.random.choice((0, 0, 500, 3000))
         self.note(f"node {node} is made the coordinator, loading {load_ms} ms")
-        self.broker.move_coordinator("g", node, self.network.now, load_ms=load_ms)
+        self.broker.move_coordinator("g", node, self._broker_time, load_ms=load_ms)
         self.history.happened["coordinator moves"] += 1
 
     def _a_node_stops(self) -> None:
@@ -410,26 +407,26 @@ class World:
         node = self.random.choice(self.broker.cluster.alive())
         elect = self.random.random() < 0.7
         self.note(f"node {node} stops, elect={elect}")
-        self.broker.stop_node(node, self.network.now, elect=elect)
+        self.broker.stop_node(node, self._broker_time, elect=elect)
         self.history.happened["node stops"] += 1
-        self._in(self.random.uniform(0.1, 6), lambda: self._start_node(node))
+        self.later(self.random.uniform(0.1, 6), lambda: self._start_node(node))
 
     def _start_node(self, node: int) -> None:
         if not self.broker.cluster.nodes[node].alive:
             self.note(f"node {node} starts")
-            self.broker.start_node(node, self.network.now)
+            self.broker.start_node(node, self._broker_time)
 
     def _a_node_pauses(self) -> None:
         node = self.random.choice(self.broker.nodes)
         if self.broker.cluster.nodes[node].state.value == "running":
             self.note(f"node {node} pauses")
-            self.broker.pause_node(node, self.network.now)
-            self._in(self.random.uniform(0.1, 6), lambda: self._resume_node(node))
+            self.broker.pause_node(node, self._broker_time)
+            self.later(self.random.uniform(0.1, 6), lambda: self._resume_node(node))
 
     def _resume_node(self, node: int) -> None:
         if self.broker.cluster.nodes[node].state.value == "paused":
             self.note(f"node {node} goes on")
-            self.broker.resume_node(node, self.network.now)
+            self.broker.resume_node(node, self._broker_time)
 
     def _connections_break(self) -> None:
         program = self._one()
@@ -443,11 +440,53 @@ class World:
             self.network.cut(node=node, client=client)
         self.history.happened["broken connections"] += 1
 
+    def _all_nodes_stop(self) -> None:
+        """The whole cluster is restarted."""
+        self.note("all nodes stop")
+        for node in self.broker.cluster.alive():
+            self.broker.stop_node(node, self._broker_time, elect=False)
+            self.later(self.random.uniform(0.1, 4), lambda node=node: self._start_node(node))  # type: ignore[misc]
+        self.history.happened["restarts of the cluster"] += 1
+
+    def _a_node_is_slow(self) -> None:
+        node = self.random.choice(self.broker.nodes)
+        seconds = self.random.choice((0.2, 1.0))
+        self.note(f"node {node} is {seconds} s away")
+        self.network.node_latency[node] = seconds
+        self.later(self.random.uniform(1, 6), lambda: self._node_is_near(node))
+
+    def _node_is_near(self, node: int) -> None:
+        self.network.node_latency.pop(node, None)
+
+    def _a_network_partition(self) -> None:
+        """Some programs don't reach some nodes, which reach each other."""
+        nodes = self.random.sample(self.broker.nodes, self.random.randint(1, len(self.broker.nodes)))
+        for program in self._alive():
+            if self.random.random() < 0.5:
+                self.note(f"{program.name} does not reach {nodes}")
+                self.network.part(program.consumer, nodes)
+        self.history.happened["network partitions"] += 1
+        self.later(self.random.uniform(0.1, 8), self._join_all)
+
+    def _join_all(self) -> None:
+        for program in self._alive():
+            self.network.join(program.consumer)
+
+    def _a_clock_jumps(self) -> None:
+        seconds = self.random.choice((0.5, 3.0, 8.0, 400.0))
+        program = self._one()
+        self.history.happened["clocks that jump"] += 1
+        if program is None or self.random.random() < 0.2:
+            self.note(f"the brokers' clock jumps by {seconds} s")
+            self.network.jump(self.broker, seconds)
+        else:
+            program.jump(seconds)
+
     def _silence(self) -> None:
         node = self.random.choice(self.broker.nodes)
         self.note(f"silence around node {node}")
         self.network.block(node)
-        self._in(self.random.uniform(0.1, 6), lambda: self.network.unblock(node))
+        self.later(self.random.uniform(0.1, 6), lambda: self.network.unblock(node))
 
     def _one_leaves_in_silence(self) -> None:
         """The coordinator is not to be heard for longer than anybody may take to leave."""
@@ -456,7 +495,7 @@ class World:
         if program is not None and node is not None:
             self.note(f"silence around node {node}, the coordinator")
             self.network.block(node)
-            self._in(self.random.uniform(*SLOW), lambda: self.network.unblock(node))
+            self.later(self.random.uniform(*SLOW), lambda: self.network.unblock(node))
             program.leave()
             self._comes_back(program.member)
 
@@ -482,19 +521,15 @@ class World:
         if members:
             member = self.random.choice(members)
             self.note(f"the coordinator puts {member.member_id} out")
-            self.broker.expire_member("g", member.member_id, self.network.now)
-
-    def _more_partitions(self) -> None:
-        topic = self.random.choice(list(self.plan.topics))
-        if len(self.broker.cluster.topics[topic].partitions) < 6:
-            self.note(f"{topic} gets one more partition")
-            self.broker.create_partitions(topic, 1)
+            self.broker.expire_member("g", member.member_id, self._broker_time)
 
     def _a_leader_moves(self) -> None:
-        topic = self.random.choice(list(self.plan.topics))
-        node = self.random.choice(self.broker.cluster.alive())
-        self.note(f"node {node} leads {topic}-0")
-        self.broker.move_leader(topic, 0, node)
+        present = self.history.present()
+        if present and self.broker.cluster.alive():
+            tp = self.random.choice(present).tp
+            node = self.random.choice(self.broker.cluster.alive())
+            self.note(f"node {node} leads {tp}")
+            self.broker.move_leader(*tp, node)
 
     # ------------------------------------------------------------------------------------------------------- the end
 
@@ -511,8 +546,11 @@ class World:
             link.cut_after = None
         for program in self._alive():
             program.thaw()
+            self.network.join(program.consumer)
             program.pause = 0.0
+        self.network.node_latency.clear()
         self.broker.cluster.elect()
+        self.feed.settle()
         first = self.plan.members[0]
         for member in self.plan.members:
             if not self._running(member) and (member is first or self.random.random() < 0.5):
@@ -525,4 +563,4 @@ class World:
             program.hurry()
         for program in self._alive():
             program.consumer._metadata.refresh()
-            program.consumer.changed()
+            self.network.touch(program.consumer)
