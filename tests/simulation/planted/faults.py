@@ -38,10 +38,10 @@ FAULTS = (
         "a commit goes out for partitions that were lost meanwhile, under the present generation",
         "dekaf_proto/consumer/commits.py",
         old="""
-        gone = [tp for tp in left if self._is_gone(tenures.get(tp))]
+        gone = [tp for tp in left if self._is_recreated(tp, origins) or self._is_gone(tenures.get(tp))]
 """,
         new="""
-        gone: list[TopicPartition] = []
+        gone = [tp for tp in left if self._is_recreated(tp, origins)]
 """,
     ),
     Fault(
@@ -170,6 +170,27 @@ FAULTS = (
                     batch.records(
                         0,
 """,
+    ),
+    Fault(
+        "aborted",
+        "read_committed does not look at the list of aborted transactions",
+        "dekaf_proto/consumer/chunk.py",
+        old="""
+TransactionFilter(reading.isolation_level, aborted)
+""",
+        new="""
+TransactionFilter(reading.isolation_level, ())
+""",
+    ),
+    Fault(
+        "another topic",
+        "a topic that was deleted and made again is taken for the old one",
+        "dekaf_proto/consumer/positions.py",
+        old="""
+            self._start_anew(partition)
+        partition.topic_id""",
+        new="""
+        partition.topic_id""",
     ),
     Fault(
         "kept too long",
