@@ -32,8 +32,8 @@ from tests.simulation.program import UNIX_OFFSET, Program
 #: Seconds in which everything has to be in order again, and how long the group then has to stay as it is.
 PATIENCE: Final = 60.0
 REST: Final = 4.0
-#: What a member may cost meanwhile: how many moments at which something happens (most of them are automatic commits that
-#: have nothing to do, every 100 ms), and how many items it may have (a few hundred, as it is).
+#: What a member may cost meanwhile: how many moments at which something happens (most are automatic commits
+#: that have nothing to do, every 100 ms), and how many items it may have (a few hundred, as it is).
 MOMENTS: Final = 120
 MOST_ITEMS: Final = 2000
 #: The size of the largest batch, in bytes.

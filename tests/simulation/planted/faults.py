@@ -38,7 +38,7 @@ FAULTS = (
         "a commit goes out for partitions that were lost meanwhile, under the present generation",
         "dekaf_proto/consumer/commits.py",
         old="""
-        gone = [tp for tp in left if self._is_gone(tenures.get(tp))]
+        gone = [tp for tp in left if self._is_recreated(tp, origins) or self._is_gone(tenures.get(tp))]
 """,
         new="""
         gone: list[TopicPartition] = []
