@@ -43,6 +43,8 @@ BytesRecord = Record["bytes | None", "bytes | None"]
 
 def check_records_line(line: dict[str, Any]) -> list[str]:
     """What is wrong with dekaf's view of one line; nothing, if it passes."""
+    if line["kind"] not in ("valid", "corrupt"):
+        return [f"there is no kind {line['kind']!r}"]
     decision = decision_for(line["name"], line.get("mutation"))
     failures = compare_with_java(line, decision.outcome if decision else None)
     if not failures and line["kind"] == "valid":

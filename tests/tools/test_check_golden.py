@@ -168,6 +168,7 @@ def swap_records(line: Line) -> None:
 
 
 RECORDS_ALTERATIONS: dict[str, Callable[[Line], object]] = {
+    "another kind": lambda line: line.update(kind="good"),
     "a byte of the header": flip(30),
     "a byte of the checksum": flip(17),
     "a byte of the base offset": flip(7),
@@ -312,6 +313,16 @@ def test_what_two_members_claim_is_given_to_nobody() -> None:  # A3
     assert line["assignment"]["consumer-2-R-N1aU9c"] == [["t0", 0]]
     assert check_line(json.dumps(line)) == []
     assert check_line(altered(line, lambda line: line["members"][1].update(owned=[]))) != []
+
+
+def test_what_one_of_two_claimed_later_is_its_own() -> None:  # A3
+    line = find("assign-other-seeds.jsonl", lambda line: len(line["members"]) == 7 and not line["hash_sensitive"])
+    assert line["change"] == "stale claim"
+    assert ["topic-k4Wc", 0] in line["metrics"]["unassigned"]
+    topics, members = group_of(line)
+    ours = ASSIGNORS[line["assignor"]].assign(topics, members)
+    assert TopicPartition("topic-k4Wc", 0) in ours["consumer-0-xXpMjHR6"]
+    assert check_line(json.dumps(line)) == []
 
 
 def test_what_is_withheld_may_make_the_difference_in_size() -> None:  # A6
