@@ -50,7 +50,8 @@ def check_assign_line(line: dict[str, Any]) -> list[str]:
     if not different or not isinstance(assignor, (StickyAssignor, CooperativeStickyAssignor)):
         return failures + different
     if found["contested"] or assign_in_order(assignor, topics, members, java) == answer_of(java):
-        return failures + compare_metrics(metrics_of(line, ours), found)
+        # Without the racks others stay where they are.
+        return failures + compare_metrics(metrics_of(line, ours), found, stickiness=not topics.racks)
     return failures + different
 
 
@@ -174,6 +175,7 @@ def metrics_of(line: dict[str, Any], assignment: Assignment) -> dict[str, Any]:
         "balanced": is_balanced(assignment, wants) or is_balanced(complete, wants),
         "unique": len({partition for _, partition in given}) == len(given),
         # What several claim: whom Java believes may depend on the order too.
+        "far": sum(len(said[member] - claims[member]) for member in said),
         "contested": sum(sum(p in each for each in said.values()) > 1 for p in set().union(*said.values())),
         "valid": all(p.topic in wants[m] and 0 <= p.partition < topics.get(p.topic, 0) for m, p in given),
     }
@@ -189,16 +191,16 @@ def is_balanced(assignment: Assignment, wants: Mapping[str, set[str]]) -> bool:
     )
 
 
-def compare_metrics(ours: dict[str, Any], java: dict[str, Any]) -> list[str]:
+def compare_metrics(ours: dict[str, Any], java: dict[str, Any], *, stickiness: bool = True) -> list[str]:
     """Where ours are worse. Java's assignment may not be valid: then it is no measure of what can stay."""
     failures = [f"the assignment is not {name}" for name in ("unique", "valid") if not ours[name]]
     if java["balanced"] and not ours["balanced"]:
         failures.append(f"the sizes {ours['sizes']} are not balanced, in Java {java['sizes']}")
-    if not java["valid"]:
+    if not java["valid"] or not stickiness:
         return failures
     if ours["owned_kept"] + ours["contested"] < java["owned_kept"]:
         failures.append(f"{ours['owned_kept']} stay where they were, in Java {java['owned_kept']}")
-    if len(ours["unassigned"]) > len(java["unassigned"]) + ours["contested"]:
+    if len(ours["unassigned"]) > len(java["unassigned"]) + ours["contested"] + ours["far"]:
         failures.append(f"{ours['unassigned']} are given to nobody, in Java {java['unassigned']}")
     return failures
 

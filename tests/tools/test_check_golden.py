@@ -286,6 +286,14 @@ def test_an_answer_of_javas_that_is_not_valid_is_no_measure() -> None:
     assert check_line(json.dumps(line)) == []
 
 
+def test_what_a_flipped_bit_does_depends_on_the_seed() -> None:
+    line = find("records-other-seeds.jsonl", lambda line: True)
+    assert line["mutation"] == "payload bit flipped, crc fixed"
+    assert check_line(json.dumps(line)) == []  # a header's value whose length is negative
+    assert check_line(altered(line, lambda line: line.update(name="corrupt/v2/lz4/damaged"))) != []
+    assert check_line(altered(line, lambda line: line.update(hex=line["hex"][:-2]))) != []  # refused for another reason
+
+
 def other_seeds(change: str) -> Line:
     return find("assign-other-seeds.jsonl", lambda line: line["change"] == change)
 
@@ -297,7 +305,7 @@ def swap(line: Line) -> None:
     mine[-1], theirs[-1] = theirs[-1], mine[-1]
 
 
-@pytest.mark.parametrize("change", ["join", "one resubscribes"])
+@pytest.mark.parametrize("change", ["join", "one resubscribes", "leave"])
 def test_another_answer_must_come_from_the_order_or_from_looking_ahead(change: str) -> None:  # A4, A6
     line = other_seeds(change)
     topics, members = group_of(line)
@@ -323,6 +331,15 @@ def test_what_one_of_two_claimed_later_is_its_own() -> None:  # A3
     ours = ASSIGNORS[line["assignor"]].assign(topics, members)
     assert TopicPartition("topic-k4Wc", 0) in ours["consumer-0-xXpMjHR6"]
     assert check_line(json.dumps(line)) == []
+
+
+def test_what_is_in_another_rack_is_dealt_again() -> None:  # A6
+    line = find("assign-other-seeds.jsonl", lambda line: "EU_ADh3" in line["assignment"])
+    topics, members = group_of(line)
+    ours = metrics_of(line, ASSIGNORS[line["assignor"]].assign(topics, members))
+    assert (ours["unassigned"], ours["contested"], ours["far"]) == ([["t0", 0], ["t0", 1]], 1, 1)
+    assert check_line(json.dumps(line)) == []
+    assert len(compare_metrics({**ours, "far": 0, "balanced": True}, {**ours, "unassigned": []})) == 1
 
 
 def test_what_is_withheld_may_make_the_difference_in_size() -> None:  # A6
