@@ -55,7 +55,7 @@ class _Set(NamedTuple):
     """All messages of a batch, rewritten as records of format 2."""
 
     base_offset: int
-    count: int
+    number: int
     records: bytes
 
 
