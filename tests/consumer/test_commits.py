@@ -302,6 +302,29 @@ def test_a_topic_that_was_made_anew_has_another_id() -> None:  # 7.3
     assert stored(setup) == {0: 0}
 
 
+def test_a_record_of_a_topic_that_was_made_anew() -> None:
+    # The simulator's seed 188: stored for the new topic, its offset would pass over records that nobody has seen.
+    setup = make()
+    setup.append("a", "b", "c")
+    setup.assign()
+    records = setup.read(3)
+    fault = setup.broker.faults.add(api=COMMIT, error=ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
+    waits = commit(setup, records[1])
+    setup.run_until(lambda: fault.hits)
+    setup.broker.recreate_topic("t")
+    setup.append("A", "B", "C", "D")
+    setup.refresh()
+    for operation in (waits, commit(setup, records[2], 1.0)):
+        with pytest.raises(CommitFailedError, match="the topic was deleted and created again"):
+            setup.result(operation, limit=5.0)
+    with pytest.raises(CommitFailedError, match="the topic was deleted and created again"):
+        setup.result(commit(setup, records[2]), limit=5.0)
+    assert stored(setup) == {}
+    assert setup.values(1) == ["A"]
+    setup.result(commit(setup))
+    assert stored(setup) == {0: 1}
+
+
 def test_a_note_that_is_too_long() -> None:  # P1
     setup = make()
     with pytest.raises(CommitError, match="OFFSET_METADATA_TOO_LARGE"):
