@@ -127,6 +127,8 @@ class Network:
         self._parted: dict[tuple[int, int], list[Callable[[], None]]] = {}
         self._ahead: dict[int, float] = {}
         self._at_once = 0
+        #: How many things have happened.
+        self.moments = 0
         self._deadlines: dict[int, tuple[Engine, float | None]] = {}
         #: The clients that were called since they were last asked for their deadlines, and since the last checks. None:
         #: any may have been, unseen; a test that takes the time of all its calls from `time` makes it a dict, which is
@@ -283,6 +285,7 @@ class Network:
         if self._at_once > 10_000:
             raise AssertionError(self._report("busy loop: the clock stands still"))
         self.now = max(self.now, moment)
+        self.moments += 1
         if self._queue and self._queue[0][0] <= self.now:
             heapq.heappop(self._queue)[2]()
         else:

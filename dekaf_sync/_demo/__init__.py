@@ -2,6 +2,7 @@
 
 __init__   the story: what happens when
 cluster    where the orders are: in an embedded broker, or in a topic of a real Kafka
+topic      makes that one, fills it and deletes it, with what `asking` brings to brokers
 worker     a consumer, in a process of its own; writes what it does into its journal
 account    reads the journals and checks what they say
 screen     a live table where there is a terminal and rich, else lines
@@ -46,7 +47,6 @@ class Plan:
     speed: float = 1.0
     plain: bool = False
     servers: str | None = None
-    topic: str | None = None
 
     @property
     def session_ms(self) -> int:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from dekaf_proto.broker import Fault, GroupOptions, NewRecord
+from dekaf_proto.errors import KafkaError
 from dekaf_proto.messages import ApiKey
 from dekaf_sync import Consumer, EmbeddedBroker, TopicPartition
+from dekaf_sync._demo.topic import OwnTopic
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -27,28 +30,49 @@ DISHES: Final = ("tea", "soup", "dumplings", "rice", "plums")
 
 
 class Cluster(AbstractContextManager["Cluster"]):
-    """What the story needs."""
+    """What the story needs, and how orders come in."""
 
     servers: str
     topic: str
     group: str
     description: str
-    partitions: Sequence[int]
-    #: How many orders there are in the end.
-    total: int
+
+    def __init__(self, plan: Plan) -> None:
+        #: How many orders there are in the end.
+        self.total: Final = plan.orders
+        self.partitions: Final[Sequence[int]] = range(plan.partitions)
+        self._rate: Final = RATE * plan.speed
+        self._random: Final = random.Random(7)
+        self._began: float | None = None
+        self._ordered = 0
+        self._offsets: Final[dict[int, list[int]]] = {partition: [] for partition in self.partitions}
 
     def watch(self, commit: Callable[[Mapping[int, int]], None]) -> None:
         """Has each commit told when it comes, before it counts; where that can be seen. From another thread."""
 
     def begin(self) -> None:
         """Both consumers are there."""
+        self._began = time.monotonic()
 
     def feed(self) -> None:
         """Appends the orders that are due."""
+        due = 0 if self._began is None else int((time.monotonic() - self._began) * self._rate)
+        orders: dict[int, list[tuple[bytes, bytes]]] = {}
+        for number in range(self._ordered, min(due, self.total)):
+            order = f"{self._random.choice(DISHES)} for table {self._random.randint(1, 20)}"
+            orders.setdefault(number % len(self.partitions), []).append((b"%d" % number, order.encode()))
+            self._ordered = number + 1
+        for partition, records in orders.items():
+            first = self._append(partition, records)
+            self._offsets[partition].extend(range(first, first + len(records)))
 
-    @abstractmethod
     def offsets(self) -> Mapping[int, Sequence[int]]:
         """The orders that there are."""
+        return self._offsets
+
+    @abstractmethod
+    def _append(self, partition: int, records: Sequence[tuple[bytes, bytes]]) -> int:
+        """Appends keys and values as one batch; returns the first one's offset."""
 
     @abstractmethod
     def committed(self) -> Mapping[int, int]:
@@ -56,23 +80,17 @@ class Cluster(AbstractContextManager["Cluster"]):
 
 
 class Embedded(Cluster):
-    """An embedded broker, fed by the demo itself."""
+    """An embedded broker."""
 
     def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
         self._broker: Final = EmbeddedBroker(
             nodes=3, topics={"orders": plan.partitions}, group_options=GroupOptions(min_session_timeout_ms=500)
         )
-        self.total = plan.orders
-        self._rate: Final = RATE * plan.speed
-        self._random: Final = random.Random(7)
-        self._began: float | None = None
-        self._appended = 0
-        self._offsets: Final[dict[int, list[int]]] = {partition: [] for partition in range(plan.partitions)}
         self.servers = ""
         self.topic = "orders"
         self.group = "billing"
         self.description = f"An embedded broker with three nodes, and {plan.orders} orders for it"
-        self.partitions: Sequence[int] = range(plan.partitions)
 
     def __enter__(self) -> Self:
         self._broker.start()
@@ -91,80 +109,66 @@ class Embedded(Cluster):
 
         self._broker.add_fault(Fault(api=ApiKey.OFFSET_COMMIT, times=None, when=look))
 
-    def begin(self) -> None:
-        self._began = time.monotonic()
-
-    def feed(self) -> None:
-        due = 0 if self._began is None else int((time.monotonic() - self._began) * self._rate)
-        while self._appended < min(due, self.total):
-            partition = self._appended % len(self.partitions)
-            order = f"{self._random.choice(DISHES)} for table {self._random.randint(1, 20)}"
-            record = NewRecord(order.encode(), key=b"%d" % self._appended)
-            self._offsets[partition].append(self._broker.append(self.topic, partition, [record]))
-            self._appended += 1
-
-    def offsets(self) -> Mapping[int, Sequence[int]]:
-        return self._offsets
+    def _append(self, partition: int, records: Sequence[tuple[bytes, bytes]]) -> int:
+        return self._broker.append(self.topic, partition, [NewRecord(value, key=key) for key, value in records])
 
     def committed(self) -> Mapping[int, int]:
         return {tp.partition: found.offset for tp, found in self._broker.committed(self.group).items()}
 
 
 class Real(Cluster):
-    """A topic of a real Kafka, whose last records are the orders. Nothing is written but the offsets of a new group."""
+    """A real Kafka, and a topic on it that is made for this and deleted at the end, whatever the end is."""
 
     def __init__(self, servers: str, plan: Plan) -> None:
-        assert plan.topic is not None
+        super().__init__(plan)
         self.servers = servers
-        self.topic = plan.topic
-        self.group = f"dekaf-demo-{uuid4()}"
-        self.description = ""
-        self.partitions: Sequence[int] = []
-        self.total = plan.orders
-        self._offsets: Final[dict[int, list[int]]] = {}
-        self._observer: Final[Consumer[Any, Any]] = Consumer(
-            bootstrap_servers=servers, group_id=self.group, enable_auto_commit=False
-        )
+        self.topic = self.group = f"dekaf-demo-{uuid4()}"
+        self.description = f"Topic {self.topic!r} of {servers}, made for this, and {plan.orders} orders for it"
+        self._stack: Final = ExitStack()
+        with _told():
+            self._own: Final = OwnTopic(servers, self.topic, plan.partitions)
 
     def __enter__(self) -> Self:
-        from dekaf_sync._demo import DemoError
-
-        self._observer.__enter__()
-        try:
-            partitions = self._observer.partitions_for(self.topic)
-            if len(partitions) < 2:
-                raise DemoError(f"topic {self.topic!r} has one partition: two consumers need at least two")
-            begin, end = self._observer.beginning_offsets(partitions), self._observer.end_offsets(partitions)
-            share = -(-self.total // len(partitions))
-            start: dict[TopicPartition, int] = {tp: max(begin[tp], end[tp] - share) for tp in partitions}
-            self.partitions = [tp.partition for tp in partitions]
-            self._offsets.update({partition: [] for partition in self.partitions})
-            with Consumer(bootstrap_servers=self.servers) as reader:
-                reader.assign(start)
-                for record in reader.records(until_end=True):
-                    self._offsets[record.partition].append(record.offset)
-            found = sum(map(len, self._offsets.values()))
-            if found < 100:
-                raise DemoError(
-                    f"topic {self.topic!r} has {found} records, and the demo needs at least 100: "
-                    "produce some first, for example with kafka-console-producer.sh"
-                )
-            self.total = found
-            self._observer.commit(dict(start))
-            self.description = f"Topic {self.topic!r} of {self.servers}; its last {found} records are the orders"
-        except BaseException:
-            self._observer.close()
-            raise
+        with ExitStack() as stack, _told():
+            stack.callback(self._delete)
+            self._own.create()
+            observer: Consumer[Any, Any] = Consumer(
+                bootstrap_servers=self.servers, group_id=self.group, enable_auto_commit=False
+            )
+            self._observer = stack.enter_context(observer)
+            self._stack.push(stack.pop_all())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._observer.close()
+        self._stack.close()
 
-    def offsets(self) -> Mapping[int, Sequence[int]]:
-        return self._offsets
+    def _append(self, partition: int, records: Sequence[tuple[bytes, bytes]]) -> int:
+        with _told():
+            return self._own.append(partition, records)
 
     def committed(self) -> Mapping[int, int]:
         tps = [TopicPartition(self.topic, partition) for partition in self.partitions]
         return {tp.partition: found.offset for tp, found in self._observer.committed(tps).items() if found is not None}
+
+    def _delete(self) -> None:
+        deleted = False
+        try:
+            with suppress(OSError, KafkaError):
+                self._own.delete()
+                deleted = True
+        finally:
+            if not deleted:  # Ctrl+C once more, for one
+                print(f"dekaf demo: topic {self.topic!r} is left there: delete it", file=sys.stderr)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What goes wrong outside ends the demo with a line, and not with a traceback."""
+    from dekaf_sync._demo import DemoError
+
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise DemoError(str(error)) from error

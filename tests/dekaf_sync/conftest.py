@@ -47,3 +47,12 @@ def nothing_is_left_behind() -> Iterator[None]:
     gc.collect()
     until(lambda: not any(thread.name.startswith("dekaf") for thread in threading.enumerate()))
     assert not _pump._running
+
+
+@pytest.fixture
+def free_signals() -> Iterator[None]:
+    """The commands take these."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -35,6 +35,8 @@ STRATEGIES: Final = (
 SESSION, HEARTBEAT, POLL_INTERVAL, API_TIMEOUT, CLOSE_TIMEOUT = 3.0, 0.8, 6.0, 5.0, 4.0
 #: How long a worker may take for a record: longer than anybody waits for it.
 SLOW: Final = (5.0, 10.0)
+#: Bytes: some members have room for a few batches only.
+LITTLE_MEMORY: Final = 3000
 
 
 @dataclass(slots=True)
@@ -136,6 +138,7 @@ def _member(
         "retry_backoff_ms": 50,
         "reconnect_backoff_ms": 30,
         "reconnect_backoff_max_ms": 300,
+        "fetch_max_buffered_bytes": random.choice((33_554_432, 33_554_432, LITTLE_MEMORY)),
         "max_poll_records": random.choice((1, 3, 50)),
         "revocation_drain_ms": 2000,
     }

@@ -61,6 +61,8 @@ class Program:
         self.owned: dict[TopicPartition, int] = {}
         #: Which life of them it knows.
         self.lives: dict[TopicPartition, int] = {}
+        #: Of these it may have to begin before that: it was put out and does not know it yet.
+        self.unsure: set[TopicPartition] = set()
         #: Its operations that are not done, and when they have to be.
         self.operations: list[tuple[Operation[Any], float]] = []
         self._subscribed: list[str] = []
@@ -326,15 +328,20 @@ class Program:
         except (KafkaTimeoutError, ClosedError) as error:
             self.note(f"committed: {error!r}")
             return
-        group, me = self.world.broker.cluster.group("g"), self.consumer.group_metadata()
-        if me.generation_id != group.generation or me.member_id not in group.members:
-            return  # it was put out and does not know it yet: these are another one's commits
+        if not self._is_member:
+            return  # these are another one's commits
         for tp, offset in found.items():
             if self.world.history.ledger(tp).life != self.lives.get(tp):
                 continue
             if tp in self.consumer.assignment and self.consumer._partitions[tp].tenure.live:
                 known = 0 if offset is None else offset.offset
                 assert known == self.owned[tp], f"order: {known} is committed of {tp}, not {self.owned[tp]}"
+
+    @property
+    def _is_member(self) -> bool:
+        """Not if it was put out and does not know it yet."""
+        group, me = self.world.broker.cluster.group("g"), self.consumer.group_metadata()
+        return me.generation_id == group.generation and me.member_id in group.members
 
     def _event(self, event: Rebalance) -> None:
         self.note(f"{type(event).__name__} {' '.join(map(str, event.partitions))}")
@@ -343,6 +350,8 @@ class Program:
             if isinstance(event, PartitionsAssigned):
                 assert tp not in self.owned, f"{self.name} is given {tp} a second time"
                 self.lives[tp], self.owned[tp] = self.world.history.was_assigned(self.name, tp)
+                if not self._is_member:
+                    self.unsure.add(tp)
             else:
                 assert tp in self.owned, f"{self.name} never heard of {tp}"
         if isinstance(event, PartitionsLost):
@@ -352,6 +361,7 @@ class Program:
     def _give_up(self, tps: list[TopicPartition]) -> None:
         for tp in tps:
             self.owned.pop(tp, None)
+            self.unsure.discard(tp)
             self.world.history.was_given_up(self.name, tp)
 
     def _seek(self, tp: TopicPartition) -> None:
@@ -443,6 +453,9 @@ class Program:
         if ledger.life != self.lives[tp]:
             assert ledger.life > self.lives[tp], f"order: {self.name} is given {ledger} {offset} of a deleted topic"
             self.lives[tp], self.owned[tp] = ledger.life, 0
+        if tp in self.unsure:
+            self.unsure.discard(tp)
+            self.owned[tp] = min(self.owned[tp], offset)
         assert offset >= self.owned[tp], f"order: {self.name} is given {ledger} {offset} again"
         expected = ledger.next_wanted(self.owned[tp])
         assert expected is None or offset <= expected, f"order: {self.name} is given {ledger} {offset}, not {expected}"

@@ -10,6 +10,7 @@ import pytest
 from dekaf_proto.broker import Broker, CommittedOffset
 from dekaf_proto.records import make_record
 from dekaf_proto.types import TopicPartition
+from tests.simulation.census import census
 from tests.simulation.history import AnyRecord, History
 from tests.simulation.plan import Plan, plan_of
 from tests.simulation.world import World
@@ -25,6 +26,25 @@ def test_a_seed(seed: int) -> None:
 def test_a_seed_is_a_run() -> None:
     traces = [World(7).run().trace() for _ in range(2)]
     assert traces[0] == traces[1]
+
+
+def test_nothing_grows_with_time() -> None:
+    """Two members, for minutes: records, commits, rebalances, connections that break."""
+    world = World(4)
+    network = world.network
+    for member in world.plan.members[:2]:
+        world._comes(member)
+    network.run_for(10)
+    held = []
+    for _ in range(30):
+        for ledger in world.history.present():
+            world.feed.append(ledger, 3)
+        world.broker.expire_member("g", world.random.choice(world.broker.group("g").members).member_id, network.now)
+        network.cut(client=world.programs[0].consumer)
+        network.run_for(10)
+        held.append([census(program.consumer) for program in world.programs])
+    for early, late in zip(held[5], held[-1], strict=True):
+        assert late <= early + 60, held
 
 
 def history(records: int = 10, **changes: object) -> History:

@@ -22,6 +22,7 @@ from dekaf_proto.messages import ApiKey, OffsetCommitRequest
 from dekaf_proto.types import TopicPartition
 from tests.consumer.helpers import check_invariant
 from tests.network import Network
+from tests.simulation.census import census
 from tests.simulation.feed import Feed
 from tests.simulation.history import History
 from tests.simulation.ledger import Ledger
@@ -31,6 +32,12 @@ from tests.simulation.program import UNIX_OFFSET, Program
 #: Seconds in which everything has to be in order again, and how long the group then has to stay as it is.
 PATIENCE: Final = 60.0
 REST: Final = 4.0
+#: What a member may cost meanwhile: how many moments at which something happens (most are automatic commits
+#: that have nothing to do, every 100 ms), and how many items it may have (a few hundred, as it is).
+MOMENTS: Final = 120
+MOST_ITEMS: Final = 2000
+#: The size of the largest batch, in bytes.
+BATCH: Final = 2000
 #: How long a fault may be felt: until the longest request has timed out.
 SETTLES: Final = 5.0
 
@@ -118,10 +125,7 @@ class World:
         self._mend()
         self.network.run_for(SETTLES)  # what was not answered is given up
         self._must_come("all is done and the group at rest", self._is_in_order)
-        generation = self.broker.group("g").generation
-        self.network.run_for(REST)
-        assert self._is_in_order(), f"the group does not stay at rest: {self.broker.group('g')}"
-        assert self.broker.group("g").generation == generation, "the group rebalances without a reason"
+        self._rest()
         self._closing = True
         for program in self._alive():
             program.leave()
@@ -186,6 +190,24 @@ class World:
                 program.look()
                 if program.alive:
                     check_invariant(program.consumer, program.now)
+                    self._check_memory(program)
+
+    def _check_memory(self, program: Program) -> None:
+        """What is fetched ahead is bounded: a broker may send one batch more."""
+        buffered = program.consumer._fetcher.buffered_bytes
+        assert buffered <= program.consumer.config.fetch_max_buffered_bytes + BATCH, f"{program} has {buffered} bytes"
+
+    def _rest(self) -> None:
+        """Nothing happens for a while: the group stays as it is, and nobody does more than he has to."""
+        generation, moments, alive = self.broker.group("g").generation, self.network.moments, self._alive()
+        self.network.run_for(REST)
+        assert self._is_in_order(), f"the group does not stay at rest: {self.broker.group('g')}"
+        assert self.broker.group("g").generation == generation, "the group rebalances without a reason"
+        moments = self.network.moments - moments
+        assert moments <= MOMENTS * len(alive) * (1 if self.plan.max_chunk is None else 4), f"busy: {moments} moments"
+        for program in alive:
+            items = census(program.consumer)
+            assert items <= MOST_ITEMS, f"memory: {program} has {items} items"
 
     def _watch(self, group: Group) -> None:
         """Shows the history each commit that the coordinator accepts."""
