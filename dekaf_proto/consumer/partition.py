@@ -268,6 +268,8 @@ class Partition:
     def recreated(self, since: float) -> None:
         """The topic is another one of the same name (Unix time): what was read of it is nothing to the new one."""
         gone, self.tenure = self.tenure, Tenure()
+        if not gone.live:  # who has lost the partition does not get it back by that
+            self.tenure.end(gone.cause, gone.since)
         gone.recreated = True
         gone.end(RECREATED, since)
         self.tenure.by_group = gone.by_group

@@ -209,6 +209,8 @@ class BatchBuilder:
             delta = offset_delta if 0 <= offset_delta <= INT32_MAX else -1
             if delta < self._next_delta:
                 raise EncodeError("record", "offset", f"{offset_delta} can't follow {self._next_delta - 1} in a batch")
+        elif delta > INT32_MAX:
+            return -1
         length: i64
         delta_bytes = SMALL_VARINTS[delta << 1] if delta < SMALL else encode_varint(delta)
         size: i64 = 2 + len(time_bytes) + len(delta_bytes)  # with the attributes (unused) and one byte for the headers
@@ -302,7 +304,9 @@ class BatchBuilder:
 
     @property
     def is_full(self) -> bool:
-        """Whether the size limit is reached already, so that not even the smallest record would be taken."""
+        """Whether not even the smallest record would be taken: by the size limit, or as there are no more offsets."""
+        if self._next_delta > INT32_MAX:
+            return True
         return self._raw_size > 0 and self._raw_size + _MIN_RECORD_SIZE > self._capacity
 
     @property
@@ -363,6 +367,9 @@ class BatchBuilder:
             last_offset_delta = self._next_delta - 1
         elif last_offset_delta < self._next_delta - 1:
             raise ValueError(f"the last record is at {self._next_delta - 1}, beyond {last_offset_delta}")
+        highest = INT64_MAX - last_offset_delta - 1
+        if self._base_offset > highest:
+            raise EncodeError("record batch", "base_offset", f"{self._base_offset} is not between 0 and {highest}")
         if self._payload is None:
             raw = b"".join(self._records)
             # Nothing is not compressed; the header then names no codec either.

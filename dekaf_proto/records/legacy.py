@@ -38,6 +38,7 @@ _MIN_SIZE: Final = (26, 34)  # of a whole message with a null key and a null val
 
 _CODEC_BITS: Final = 0x07
 _LOG_APPEND_TIME_BIT: Final = 0x08
+_INT32_MAX: Final = 0x7FFFFFFF
 
 
 class _Message(NamedTuple):
@@ -50,13 +51,21 @@ class _Message(NamedTuple):
     value: bytes | None
 
 
+class _Set(NamedTuple):
+    """All messages of a batch, rewritten as records of format 2."""
+
+    base_offset: int
+    number: int
+    records: bytes
+
+
 class LegacyBatch:
     """One message of format 0 or 1, or one compressed set of them. `data` is exactly its bytes.
 
     Raises CorruptRecordError as `RecordBatch` does; `check_crc` False leaves outer and inner checksums unread.
     """
 
-    __slots__ = ("_check_crc", "_data", "_max_decompressed_size", "_message", "_messages", "_partition", "_topic")
+    __slots__ = ("_check_crc", "_data", "_max_decompressed_size", "_message", "_partition", "_set", "_topic")
 
     # What these formats do not have, as `RecordBatch` shows it.
     leader_epoch: Final = None
@@ -83,7 +92,7 @@ class LegacyBatch:
         self._check_crc = check_crc
         check_limit(max_decompressed_size)
         self._max_decompressed_size = max_decompressed_size
-        self._messages: list[_Message] | None = None
+        self._set: _Set | None = None
         try:
             self._message = _read_message(data, check_crc)
         except ValueError as error:
@@ -112,7 +121,7 @@ class LegacyBatch:
     @property
     def base_offset(self) -> int:
         """The first message's offset. Of a compressed set it is known only after decompressing: CorruptRecordError."""
-        return self._read_messages()[0].offset
+        return self._read().base_offset
 
     @property
     def last_offset(self) -> int:
@@ -186,14 +195,13 @@ class LegacyBatch:
         ownership: object = None,
     ) -> RecordIterator[K | bytes | None, V | bytes | None]:
         """An iterator over the messages at `start` and above; as `RecordBatch.records`."""
-        messages = self._read_messages()
-        base_offset = messages[0].offset
+        base_offset, count, data = self._read()
         # The time of a broker that appended the set counts for all of it.
         append_time = self.timestamp_type is TimestampType.LOG_APPEND_TIME
         records = iterator.RecordIterator(
             BatchContext(self._topic, self._partition, self.timestamp_type, None, ownership),
-            b"".join([_as_record(message, base_offset) for message in messages]),
-            len(messages),
+            data,
+            count,
             base_offset,
             self.last_offset - base_offset,
             0,
@@ -218,24 +226,32 @@ class LegacyBatch:
             f" codec={self.codec.name.lower()}>"
         )
 
-    def _read_messages(self) -> list[_Message]:
-        if self._messages is None:
+    def _read(self) -> _Set:
+        if self._set is None:
+            message = self._message
             try:
-                self._messages = [self._message] if self.codec == Codec.NONE else self._unwrap()
+                if self.codec == Codec.NONE:
+                    self._set = _Set(message.offset, 1, _as_record(message, message.offset))
+                else:
+                    self._set = self._unwrap()
             except ValueError as error:
                 raise self.corrupt(str(error)) from None
-        return self._messages
+        return self._set
 
-    def _unwrap(self) -> list[_Message]:
-        """The inner messages with their absolute offsets (B24); ValueError if anything about them is wrong."""
+    def _unwrap(self) -> _Set:
+        """The inner messages with their absolute offsets (B24); ValueError if anything about them is wrong.
+
+        Each is let go at once: as objects they would take ten times the bytes that they come from.
+        """
         wrapper = self._message
         if wrapper.value is None:
             raise ValueError("a compressed message set without a value")
         data = memoryview(
             decompress(self.codec, wrapper.value, self._max_decompressed_size, any_lz4_checksum=wrapper.magic == 0)
         )
-        messages: list[_Message] = []
-        pos = 0
+        records = bytearray()
+        count = pos = 0
+        first = last = -1
         while pos < len(data):
             if len(data) - pos < 12:
                 raise ValueError("the last inner message is cut off")
@@ -249,22 +265,26 @@ class LegacyBatch:
                 raise ValueError(f"a message of format {message.magic} inside one of format {wrapper.magic}")
             if message.attributes & _CODEC_BITS:
                 raise ValueError("an inner message is compressed itself")
-            messages.append(message)
+            if message.offset <= last:
+                raise ValueError(f"an inner message has the offset {message.offset}, the one before it {last}")
+            last = message.offset
+            if count == 0:
+                first = last
+            if last - first > _INT32_MAX:
+                raise ValueError("the inner offsets are too far apart")
+            records += _as_record(message, first)
+            count += 1
             pos = end
-        if not messages:
+        if count == 0:
             raise ValueError("a compressed message set without messages")
+        shift = 0
         if wrapper.magic == 1 and wrapper.offset != 0:  # 0: an old librdkafka's, whose inner offsets are the offsets
-            shift = wrapper.offset - messages[-1].offset
-            if shift < 0:
-                raise ValueError(
-                    f"an inner message has the offset {messages[-1].offset}, beyond the set's {wrapper.offset}"
-                )
-            messages = [message._replace(offset=message.offset + shift) for message in messages]
-        if not 0 <= messages[0].offset <= wrapper.offset:
-            raise ValueError(f"the first inner message has the offset {messages[0].offset}, the set {wrapper.offset}")
-        if wrapper.offset - messages[0].offset > 0x7FFFFFFF:
+            shift = wrapper.offset - last
+        if shift < 0 or last + shift > wrapper.offset:
+            raise ValueError(f"an inner message has the offset {last}, beyond the set's {wrapper.offset}")
+        if wrapper.offset - first - shift > _INT32_MAX:
             raise ValueError("the inner offsets are too far apart")
-        return messages
+        return _Set(first + shift, count, bytes(records))
 
 
 def _read_message(data: memoryview, check_crc: bool) -> _Message:

@@ -32,6 +32,7 @@ from dekaf_proto.wire.values import (
     RecordsCodec,
     StringCodec,
     UuidCodec,
+    as_bytes,
     pack,
     type_name,
     uvarint,
@@ -274,7 +275,8 @@ class _Plan:
         if not isinstance(message, Struct) or type(message) is not self._cls:
             raise Malformed(f"expected a {self._cls.__name__}, not {type_name(message)}")
         for absent in self._absent:
-            if getattr(message, absent.name) != absent.default:
+            value = getattr(message, absent.name)
+            if value != absent.default and not _is_empty_tuple(value, absent.default):
                 raise Malformed("", absent.name, absent.needed)
         for step in self._steps:
             step.encode(out, message)
@@ -288,6 +290,8 @@ class _Plan:
         for tagged in self._tagged:
             value = getattr(message, tagged.name)
             if value == tagged.default or (tagged.empty is not None and value == tagged.empty):
+                continue
+            if _is_empty_tuple(value, tagged.default):
                 continue
             parts: list[bytes] = []
             try:
@@ -313,6 +317,11 @@ class _Plan:
             out.append(uvarint(tag))
             out.append(uvarint(len(data)))
             out.append(data)
+
+
+def _is_empty_tuple(value: object, default: object) -> bool:
+    """Whether a list at its default, the empty one, was given as a tuple."""
+    return value == () and default == []
 
 
 def _codec_for(field: Field, version: int, flexible: bool) -> Codec:
@@ -409,7 +418,7 @@ def decode(cls: type[M], version: int, data: Buffer) -> M:
     mind that where a limit is set for the frames of peers that are not trusted. Raises DecodeError where the bytes are
     not such a message, all of them, and UnsupportedVersionError where there is no such version.
     """
-    return decode_rest(cls, version, Reader(data if isinstance(data, bytes) else bytes(data)))
+    return decode_rest(cls, version, Reader(as_bytes(data)))
 
 
 def decode_rest(cls: type[M], version: int, reader: Reader) -> M:

@@ -19,7 +19,7 @@ from dekaf_proto.errors import DecodeError, ErrorCode, FrameError, UnsupportedVe
 from dekaf_proto.messages.header import RequestHeader, ResponseHeader
 from dekaf_proto.wire.codec import decode_part, decode_rest, encode
 from dekaf_proto.wire.schema import Buffer, Request, Response
-from dekaf_proto.wire.values import Reader
+from dekaf_proto.wire.values import Reader, as_bytes
 
 S = TypeVar("S", bound=Response)
 
@@ -64,7 +64,7 @@ class FrameReader:
 
     def receive_data(self, data: Buffer) -> None:
         """Takes the next bytes of the stream; a buffer that may change is copied."""
-        chunk = data if isinstance(data, bytes) else bytes(data)
+        chunk = as_bytes(data)
         if not chunk:
             return
         self._buffered += len(chunk)
@@ -141,8 +141,7 @@ def decode_request(frame: Buffer) -> tuple[RequestHeader, Request[Response]]:
 
     Raises DecodeError, and UnsupportedVersionError for an API or version that this package does not have.
     """
-    if not isinstance(frame, bytes):
-        frame = bytes(frame)
+    frame = as_bytes(frame)
     if len(frame) < _REQUEST_START.size:
         raise DecodeError("RequestHeader", "", f"needs {_REQUEST_START.size} bytes, {len(frame)} left")
     api_key, version, _ = _REQUEST_START.unpack_from(frame)
@@ -170,8 +169,7 @@ def decode_response(cls: type[S], version: int, frame: Buffer) -> tuple[int, S]:
     A broker that does not know the version of an ApiVersions request answers in version 0: so an ApiVersionsResponse
     with error 35 is read as that (W21). Raises DecodeError.
     """
-    if not isinstance(frame, bytes):
-        frame = bytes(frame)
+    frame = as_bytes(frame)
     reader = Reader(frame)
     header_version = response_header_version(cls, version)
     if len(frame) > 4 and (header_version == 0 or frame[4] == 0):  # no tagged field, as good as always

@@ -37,6 +37,11 @@ class Malformed(Exception):
         return self
 
 
+def as_bytes(data: bytes | bytearray | memoryview) -> bytes:
+    """What a buffer holds, copied unless it can't change. TypeError for anything else, a number included."""
+    return data if isinstance(data, bytes) else bytes(memoryview(data))
+
+
 class Reader:
     """Bytes and how far they have been read. `end` may be lowered for a part that has a size of its own."""
 

@@ -26,7 +26,7 @@ from dekaf_proto.errors import (
 from dekaf_proto.messages import ApiKey
 from dekaf_proto.messages.offset_commit import OffsetCommitRequest, OffsetCommitResponse
 from dekaf_proto.operation import Operation
-from dekaf_proto.types import OffsetAndMetadata, TopicPartition, TopicPartitionOffset
+from dekaf_proto.types import OffsetAndMetadata, TopicPartition, TopicPartitionOffset, Uuid
 from tests.consumer.helpers import Setup
 
 TP, OTHER = TopicPartition("t", 0), TopicPartition("t", 1)
@@ -300,6 +300,45 @@ def test_a_topic_that_was_made_anew_has_another_id() -> None:  # 7.3
         setup.result(commit(setup, {TP: 0}), limit=5.0)  # the offset is one of the topic that is no more
     setup.result(commit(setup, {TP: 0}), limit=5.0)
     assert stored(setup) == {0: 0}
+
+
+def test_a_record_of_a_topic_that_was_made_anew() -> None:
+    # The simulator's seed 188: stored for the new topic, its offset would pass over records that nobody has seen.
+    setup = make()
+    setup.append("a", "b", "c")
+    setup.assign()
+    records = setup.read(3)
+    fault = setup.broker.faults.add(api=COMMIT, error=ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
+    waits = commit(setup, records[1])
+    setup.run_until(lambda: fault.hits)
+    setup.broker.recreate_topic("t")
+    setup.append("A", "B", "C", "D")
+    setup.refresh()
+    for operation in (waits, commit(setup, records[2], 1.0)):
+        with pytest.raises(CommitFailedError, match="the topic was deleted and created again"):
+            setup.result(operation, limit=5.0)
+    with pytest.raises(CommitFailedError, match="the topic was deleted and created again"):
+        setup.result(commit(setup, records[2]), limit=5.0)
+    assert stored(setup) == {}
+    assert setup.values(1) == ["A"]
+    setup.result(commit(setup))
+    assert stored(setup) == {0: 1}
+
+
+def test_a_topic_that_was_made_anew_is_noticed_at_once() -> None:
+    # New metadata, and in the same moment it is time for the next attempt: nobody else has looked at it yet.
+    setup = make()
+    setup.append("a", "b", "c")
+    setup.assign()
+    records = setup.read(3)
+    fault = setup.broker.faults.add(api=COMMIT, error=ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
+    waits = commit(setup, records[1])
+    setup.run_until(lambda: fault.hits)
+    setup.run_for(0.005)
+    setup.consumer._client.cluster.topics["t"].topic_id = Uuid(bytes(15) + b"!")
+    with pytest.raises(CommitFailedError, match="the topic was deleted and created again"):
+        setup.result(waits, limit=5.0)
+    assert len(sent(setup)) == 1
 
 
 def test_a_note_that_is_too_long() -> None:  # P1

@@ -244,3 +244,18 @@ def test_an_unknown_epoch_is_none() -> None:
     assert p.epoch_below(2) is None
     p.collect()
     assert (p.offset_epoch, p.epoch_below(2)) == (-1, None)
+
+
+def test_another_topic_of_the_same_name_begins_another_tenure() -> None:
+    subject = partition()
+    before = subject.tenure
+    subject.recreated(5.0)
+    assert (before.live, before.recreated, before.since) == (False, True, 5.0)
+    assert subject.tenure.live
+
+
+def test_what_was_lost_stays_lost_when_its_topic_is_another_one() -> None:
+    subject = partition()
+    subject.tenure.end("put out", 3.0)
+    subject.recreated(5.0)
+    assert (subject.tenure.live, subject.tenure.cause, subject.tenure.since) == (False, "put out", 3.0)

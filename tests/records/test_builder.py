@@ -167,6 +167,27 @@ def test_offsets_that_do_not_follow(delta: int) -> None:
     assert made.count == 2
 
 
+def test_a_batch_whose_offsets_are_used_up_is_full() -> None:
+    made = builder_with(NOW)
+    assert made.append(NOW, None, None, offset_delta=(1 << 31) - 2) == (1 << 31) - 2
+    seen = [made.is_full, made.append(NOW, None, None), made.is_full, made.append(NOW, None, None)]
+    assert seen == [False, (1 << 31) - 1, True, -1]
+    assert made.count == 3
+    with pytest.raises(EncodeError, match="can't follow"):
+        made.append(NOW, None, None, offset_delta=1 << 31)
+    assert [r.offset for r in parse(made.build()).records()] == [0, (1 << 31) - 2, (1 << 31) - 1]
+
+
+def test_offsets_that_do_not_exist() -> None:
+    made = builder_with(NOW, NOW)
+    highest = (1 << 63) - 3
+    made.set_log_position(highest + 1, None)
+    with pytest.raises(EncodeError, match=f"^record batch: base_offset: {highest + 1} is not between 0 and {highest}$"):
+        made.build()
+    made.set_log_position(highest, None)
+    assert [r.next_offset for r in parse(made.build()).records()] == [highest + 1, (1 << 63) - 1]
+
+
 def test_keys_that_are_not_text() -> None:
     made = BatchBuilder()
     with pytest.raises(EncodeError, match="headers"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given, strategies as st
 
@@ -120,7 +122,8 @@ def test_compaction_may_have_removed_the_last_message_of_format_0() -> None:
 def test_offsets_that_only_a_broker_sets() -> None:
     made = parse(wrapper(message(0), 0))
     assert [r.offset for r in made.records()] == [0]  # B24: the wrapper's 0 says nothing, the inner offsets count
-    refused(wrapper(message(3), 0), "the first inner message has the offset 3", whole=False)
+    refused(wrapper(message(3), 0), "has the offset 3, beyond the set's 0", whole=False)
+    refused(wrapper(message(0) + message(1), 0), "has the offset 1, beyond the set's 0", whole=False)
 
 
 def test_lz4s_header_checksum_is_not_looked_at_in_format_0() -> None:
@@ -182,9 +185,11 @@ def test_sets_that_lie() -> None:
     refused(wrapper(wrapper(two)), "compressed itself", whole=False)  # B24
     refused(wrapper(message(0) + message(200)), "beyond the set's 102", whole=False)
     refused(wrapper(message(1) + message(103)), "beyond the set's 102", whole=False)
-    refused(wrapper(message(103, magic=0), magic=0), "the first inner message has the offset 103", whole=False)
+    refused(wrapper(message(103, magic=0), magic=0), "has the offset 103, beyond the set's 102", whole=False)
     far = message(0, magic=0) + message(1 << 40, magic=0)
     refused(wrapper(far, 1 << 40, magic=0), "too far apart", whole=False)
+    refused(wrapper(message(0, magic=0), 1 << 31, magic=0), "too far apart", whole=False)
+    assert parse(wrapper(message(0, magic=0), (1 << 31) - 1, magic=0)).base_offset == 0
 
 
 def test_inner_checksums_can_be_left_out() -> None:
@@ -194,9 +199,22 @@ def test_inner_checksums_can_be_left_out() -> None:
 
 @pytest.mark.parametrize("offsets", [(0, 0), (1, 0, 2), (0, 5, 3)])
 def test_inner_offsets_that_do_not_ascend(offsets: tuple[int, ...]) -> None:
-    inner = b"".join(message(offset) for offset in offsets)
-    with pytest.raises(CorruptRecordError):
-        list(parse(wrapper(inner)).records())
+    for magic in (0, 1):
+        inner = b"".join(message(offset, magic=magic) for offset in offsets)
+        refused(wrapper(inner, magic=magic), "an inner message has the offset .*, the one before it", whole=False)
+
+
+def test_a_set_takes_little_more_memory_than_its_bytes() -> None:
+    inner = b"".join(message(offset) for offset in range(5000))
+    made = parse(wrapper(inner, 4999))
+    tracemalloc.start()
+    try:
+        assert made.base_offset == 0
+        kept, highest = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < len(inner)
+    assert highest < 4 * len(inner)
 
 
 def test_the_limit() -> None:

@@ -13,6 +13,8 @@
     uncommitted      at_most_once gives nothing that is not committed yet
     twice            at_most_once gives no record a second time; where nothing goes wrong, no mode does
     overlap          where nothing goes wrong, no partition is two programs' at a time
+    put out          where nothing goes wrong, the group does not go on without a member
+    no goodbye       who has closed in the end is no member any more, unless it is a static one
 
 A violation is an AssertionError at the moment at which it happens.
 """

@@ -356,6 +356,7 @@ class Program:
                 assert tp in self.owned, f"{self.name} never heard of {tp}"
         if isinstance(event, PartitionsLost):
             assert event.cause
+            assert not self.world.plan.calm, f"put out: {self.name} has lost {event.partitions}, {event.cause}"
 
     def _give_up(self, tps: list[TopicPartition]) -> None:
         for tp in tps:

@@ -1,6 +1,7 @@
 """One run: a cluster, a network, programs that come, go and die, and what befalls them; all of it from one seed.
 
     World(seed).run()          AssertionError: an oracle (see `history`), or that the group does not come to rest
+    World(seed, {3, 7})        the same, but for two of the things that befall it, counted from 0 (see `shrink`)
 
 For a while things go wrong (or, in a calm run, programs only come and go); then everything is mended, and the rest has
 to be done within `PATIENCE` seconds: every record finished, the group stable with all programs in it and every
@@ -10,7 +11,7 @@ partition assigned once. At the end all programs close.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from random import Random
 from typing import Any, Final
 
@@ -25,14 +26,14 @@ from tests.simulation.census import census
 from tests.simulation.feed import Feed
 from tests.simulation.history import History
 from tests.simulation.ledger import Ledger
-from tests.simulation.plan import AUTOMATIC, SLOW, Member, plan_of
+from tests.simulation.plan import AUTOMATIC, SESSION, SLOW, Member, plan_of
 from tests.simulation.program import UNIX_OFFSET, Program
 
 #: Seconds in which everything has to be in order again, and how long the group then has to stay as it is.
 PATIENCE: Final = 60.0
 REST: Final = 4.0
-#: What a member may cost meanwhile: how many moments at which something happens (most of them are automatic commits that
-#: have nothing to do, every 100 ms), and how many items it may have (a few hundred, as it is).
+#: What a member may cost meanwhile: how many moments at which something happens (most are automatic commits
+#: that have nothing to do, every 100 ms), and how many items it may have (a few hundred, as it is).
 MOMENTS: Final = 120
 MOST_ITEMS: Final = 2000
 #: The size of the largest batch, in bytes.
@@ -59,8 +60,11 @@ _CODES: Final = {
 class World:
     """See the module."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, without: Collection[int] = ()) -> None:
         self.plan = plan = plan_of(seed)
+        #: How much befalls it, and what of that does not.
+        self.things = 0
+        self._without = without
         self.random = Random(f"world {seed}")
         self.broker = Broker(
             nodes=plan.nodes,
@@ -112,8 +116,9 @@ class World:
         self.feed.over_time(plan.seconds)
         for number, member in enumerate(plan.members):
             self.later(0.0 if not number else self.random.uniform(0, plan.seconds / 2), lambda m=member: self._comes(m))  # type: ignore[misc]
-        for _ in range(self.random.randint(1, 4) if plan.calm else self.random.randint(2, 14)):
-            self.later(self.random.uniform(0.1, plan.seconds), self._something_happens)
+        self.things = self.random.randint(1, 4) if plan.calm else self.random.randint(2, 14)
+        for number in range(self.things):
+            self.later(self.random.uniform(0.1, plan.seconds), lambda n=number: self._something_happens(n))  # type: ignore[misc]
         if plan.recreates:
             self.later(self.random.uniform(0.5, plan.seconds), self.feed.recreate)
         self.network.run_for(end - self.network.now)
@@ -125,6 +130,8 @@ class World:
         for program in self._alive():
             program.leave()
         self._must_come("all programs have ended", lambda: not self._alive())
+        ghosts = [m.member_id for m in self.broker.group("g").members if m.instance_id is None]
+        assert not ghosts, f"no goodbye: members still are {ghosts}"
         self._check_the_end()
         return self.history
 
@@ -244,15 +251,17 @@ class World:
         """Does something in so many seconds."""
         self.network._at(self.network.now + seconds, action)
 
-    def _something_happens(self) -> None:
-        random = self.random
-        if self.mended:
+    def _something_happens(self, number: int) -> None:
+        if self.mended or number in self._without:
             return
+        # By its own dice, so that it stays what it is if others are left out.
+        self.random = random = Random(f"world {self.plan.seed} {number}")
         calm: list[Callable[[], None]] = [
             self._one_leaves,
             self._one_leaves,
             self._one_comes,
             self._one_unsubscribes,
+            self._one_is_busy,
             self.feed.compact,
             self.feed.delete_records,
         ]
@@ -287,7 +296,9 @@ class World:
             self.feed.recreate,
             self.feed.recreate,
         ]
-        random.choice(calm if self.plan.calm else calm + wild)()
+        what = random.choice(calm if self.plan.calm else calm + wild)
+        self.note(f"{number}: {what.__name__.strip('_').replace('_', ' ')}")
+        what()
 
     def _one(self) -> Program | None:
         alive = [program for program in self._alive() if not program.leaving and program.frozen is None]
@@ -344,6 +355,13 @@ class World:
         program = self._one()
         if program is not None:
             program.pause = self.random.choice((1.0, 5.0, 7.0, 10.0))
+            program.hurry()
+
+    def _one_is_busy(self) -> None:
+        """It takes longer than a session lasts, but no longer than it may."""
+        program = self._one()
+        if program is not None:
+            program.pause = SESSION + 0.5
             program.hurry()
 
     def _one_is_stopped(self) -> None:

@@ -14,9 +14,17 @@ from typing import Any
 import pytest
 
 from dekaf_proto.group import ASSIGNORS
+from dekaf_proto.types import TopicPartition
 from tools import check_golden, select_golden
 from tools.check_golden import check_line, main, open_lines
-from tools.golden_assign import compare_metrics, group_of, metrics_of
+from tools.golden_assign import (
+    compare_members,
+    compare_metrics,
+    group_of,
+    is_balanced,
+    metrics_of,
+    partitions_of,
+)
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 
@@ -160,6 +168,7 @@ def swap_records(line: Line) -> None:
 
 
 RECORDS_ALTERATIONS: dict[str, Callable[[Line], object]] = {
+    "another kind": lambda line: line.update(kind="good"),
     "a byte of the header": flip(30),
     "a byte of the checksum": flip(17),
     "a byte of the base offset": flip(7),
@@ -255,7 +264,11 @@ def test_where_java_depends_on_the_order_the_same_quality_will_do(sensitive: Lin
     topics, members = group_of(sensitive)
     ours = ASSIGNORS[sensitive["assignor"]].assign(topics, members)
     same = metrics_of(sensitive, ours)
-    assert check_line(altered(sensitive, lambda line: line.update(assignment={}))) == []  # worse than ours
+    worse = altered(sensitive, lambda line: line.update(assignment={}, metrics=metrics_of(line, {})))
+    assert check_line(worse) == []
+    assert (
+        check_line(altered(sensitive, lambda line: line.update(assignment={}))) != []
+    )  # not what the line says itself
     for name, value in (("unique", False), ("valid", False), ("balanced", False), ("owned_kept", 0)):
         assert len(compare_metrics({**same, name: value}, same)) == 1
     assert len(compare_metrics({**same, "unassigned": [["t0", 0]]}, same)) == 1
@@ -271,6 +284,75 @@ def test_an_answer_of_javas_that_is_not_valid_is_no_measure() -> None:
 
     line = find("assign.jsonl.xz", lambda line: not line["hash_sensitive"] and invalid(line))
     assert check_line(json.dumps(line)) == []
+
+
+def test_what_a_flipped_bit_does_depends_on_the_seed() -> None:
+    line = find("records-other-seeds.jsonl", lambda line: True)
+    assert line["mutation"] == "payload bit flipped, crc fixed"
+    assert check_line(json.dumps(line)) == []  # a header's value whose length is negative
+    assert check_line(altered(line, lambda line: line.update(name="corrupt/v2/lz4/damaged"))) != []
+    assert check_line(altered(line, lambda line: line.update(hex=line["hex"][:-2]))) != []  # refused for another reason
+
+
+def other_seeds(change: str) -> Line:
+    return find("assign-other-seeds.jsonl", lambda line: line["change"] == change)
+
+
+def swap(line: Line) -> None:
+    """Two members have each one of the other's, which makes nobody richer."""
+    one, other = sorted(line["assignment"], key=lambda member: len(line["assignment"][member]))[-2:]
+    mine, theirs = line["assignment"][one], line["assignment"][other]
+    mine[-1], theirs[-1] = theirs[-1], mine[-1]
+
+
+@pytest.mark.parametrize("change", ["join", "one resubscribes", "leave"])
+def test_another_answer_must_come_from_the_order_or_from_looking_ahead(change: str) -> None:  # A4, A6
+    line = other_seeds(change)
+    topics, members = group_of(line)
+    assert not line["hash_sensitive"]
+    ours = ASSIGNORS[line["assignor"]].assign(topics, members)
+    assert compare_members(ours, {m: partitions_of(pairs) for m, pairs in line["assignment"].items()}) != []
+    assert check_line(json.dumps(line)) == []
+    assert check_line(altered(line, swap)) != []
+
+
+def test_what_two_members_claim_is_given_to_nobody() -> None:  # A3
+    line = other_seeds("stale claim")
+    assert line["assignment"]["consumer-2-R-N1aU9c"] == [["t0", 0]]
+    assert check_line(json.dumps(line)) == []
+    assert check_line(altered(line, lambda line: line["members"][1].update(owned=[]))) != []
+
+
+def test_what_one_of_two_claimed_later_is_its_own() -> None:  # A3
+    line = find("assign-other-seeds.jsonl", lambda line: len(line["members"]) == 7 and not line["hash_sensitive"])
+    assert line["change"] == "stale claim"
+    assert ["topic-k4Wc", 0] in line["metrics"]["unassigned"]
+    topics, members = group_of(line)
+    ours = ASSIGNORS[line["assignor"]].assign(topics, members)
+    assert TopicPartition("topic-k4Wc", 0) in ours["consumer-0-xXpMjHR6"]
+    assert check_line(json.dumps(line)) == []
+
+
+def test_what_is_in_another_rack_is_dealt_again() -> None:  # A6
+    line = find("assign-other-seeds.jsonl", lambda line: "EU_ADh3" in line["assignment"])
+    topics, members = group_of(line)
+    ours = metrics_of(line, ASSIGNORS[line["assignor"]].assign(topics, members))
+    assert (ours["unassigned"], ours["contested"], ours["far"]) == ([["t0", 0], ["t0", 1]], 1, 1)
+    assert check_line(json.dumps(line)) == []
+    assert len(compare_metrics({**ours, "far": 0, "balanced": True}, {**ours, "unassigned": []})) == 1
+
+
+def test_what_is_withheld_may_make_the_difference_in_size() -> None:  # A6
+    line = find("assign-other-seeds.jsonl", lambda line: line["hash_sensitive"])
+    assert line["metrics"]["sizes"] == [2, 2, 2, 2, 2, 2, 3]
+    topics, members = group_of(line)
+    ours = metrics_of(line, ASSIGNORS[line["assignor"]].assign(topics, members))
+    assert (ours["sizes"], ours["balanced"]) == ([1, 2, 2, 2, 2, 2, 3], True)
+    assert check_line(json.dumps(line)) == []
+    empty: dict[str, list[TopicPartition]] = {member["id"]: [] for member in line["members"]}
+    one = {**empty, members[0].id: partitions_of([["t1", 0], ["t1", 1], ["topic-OHTE", 0], ["topic-OHTE", 1]])}
+    assert is_balanced(empty, {}) is True
+    assert is_balanced(one, {member.id: set(member.topics) for member in members}) is False
 
 
 # ------------------------------------------------------------------------------------------------------------- the tool

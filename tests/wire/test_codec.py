@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from typing import Any
 
 import pytest
 
@@ -317,6 +318,12 @@ def test_how_much_memory_a_message_takes_at_worst() -> None:
 @pytest.mark.parametrize("convert", [bytes, bytearray, memoryview])
 def test_any_buffer_is_decoded(convert: type[bytes] | type[bytearray] | type[memoryview]) -> None:
     assert decode(Text, 0, convert(b"\0\x01a\xff\xff")) == Text("a")
+
+
+@pytest.mark.parametrize("data", [9, "text", None, [0, 0]])
+def test_what_is_no_buffer(data: Any) -> None:
+    with pytest.raises(TypeError):  # a number would give as many zeros
+        decode(Text, 0, data)
 
 
 def test_a_changing_buffer_is_copied() -> None:

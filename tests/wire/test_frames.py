@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import tracemalloc
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -381,6 +383,13 @@ def test_a_response_in_a_version_that_does_not_exist() -> None:
 def test_requests_know_their_responses() -> None:
     assert response_class(FetchRequest) is FetchResponse
     assert response_class(ApiVersionsRequest) is ApiVersionsResponse
+
+
+@pytest.mark.parametrize("data", [9, "text", None])
+def test_what_is_no_buffer(data: Any) -> None:
+    for function in (FrameReader().receive_data, decode_request, partial(decode_response, ApiVersionsResponse, 0)):
+        with pytest.raises(TypeError):
+            function(data)
 
 
 @pytest.mark.parametrize("buffer", [bytes, bytearray, memoryview])

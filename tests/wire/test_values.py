@@ -12,7 +12,7 @@ from dekaf_proto.messages.metadata import MetadataRequest, MetadataRequestTopic
 from dekaf_proto.types import Uuid
 from dekaf_proto.wire import decode, encode
 from dekaf_proto.wire.schema import Message
-from tests.wire.samples import Batches, Binary, Id, Item, Later, Lists, Nested, Numbers, Old, Text
+from tests.wire.samples import Batches, Binary, Changing, Id, Item, Later, Lists, Nested, Numbers, Old, Tagged, Text
 
 ID = Uuid(bytes(range(16)))
 
@@ -173,6 +173,12 @@ def test_binary_data_may_be_any_buffer(data: Any) -> None:
 def test_a_tuple_is_as_good_as_a_list(version: int) -> None:
     given: Any = ((1, 2), None, ("a",), (Item(3),))
     assert encode(Lists(*given), version) == encode(Lists([1, 2], None, ["a"], [Item(3)]), version)
+
+
+def test_an_empty_tuple_is_as_good_as_no_list() -> None:
+    given: Any = ()
+    assert encode(Changing(entries=given, listed=given), 2) == encode(Changing(), 2)
+    assert encode(Tagged(numbers=given), 1) == encode(Tagged(), 1)
 
 
 def test_the_longest_string() -> None:
