@@ -50,6 +50,9 @@ class Refused(Exception):
 class Member(AbstractContextManager["Member"]):
     """A consumer in a group. Nothing is committed by itself."""
 
+    #: Whether its polls have to go on beside those of other members.
+    beside_others = False
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:

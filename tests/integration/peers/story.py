@@ -7,6 +7,7 @@ is asserted here.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import astuple
 from itertools import chain
@@ -197,7 +198,10 @@ class Story:
 
 
 def poll(members: Sequence[Member]) -> list[Row]:
-    return [row for member in members for row in member.poll()]
+    if not members[0].beside_others:
+        return [row for member in members for row in member.poll()]
+    with ThreadPoolExecutor(len(members)) as threads:
+        return [row for rows in threads.map(lambda member: member.poll(), members) for row in rows]
 
 
 def drain(members: Sequence[Member], count: int) -> list[Row]:
