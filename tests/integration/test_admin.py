@@ -21,6 +21,7 @@ from dekaf_proto.messages import (
     DescribeClusterRequest,
     DescribeConfigsRequest,
     DescribeGroupsRequest,
+    DescribeTopicPartitionsRequest,
     ListGroupsRequest,
     MetadataRequest,
     MetadataResponse,
@@ -32,6 +33,7 @@ from dekaf_proto.messages.create_partitions import CreatePartitionsAssignment, C
 from dekaf_proto.messages.create_topics import CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig
 from dekaf_proto.messages.delete_topics import DeleteTopicState
 from dekaf_proto.messages.describe_configs import DescribeConfigsResource
+from dekaf_proto.messages.describe_topic_partitions import Cursor, TopicRequest
 from dekaf_proto.messages.metadata import MetadataRequestTopic, MetadataResponseTopic
 from dekaf_proto.messages.offset_delete import OffsetDeleteRequestPartition, OffsetDeleteRequestTopic
 from dekaf_proto.messages.offset_fetch import OffsetFetchRequestGroup
@@ -312,6 +314,22 @@ def the_cluster(admin: Admin, version: int) -> None:
         admin.ask(DescribeClusterRequest(endpoint_type=3), version)
 
 
+def topic_partitions(admin: Admin, version: int) -> None:
+    admin.group.ask(CreateTopicsRequest([admin.topic("a", 2), admin.topic("b", 3)]), 7)
+    admin.show(lambda topics: [len(topics[name].partitions) for name in ("a", "b")] == [2, 3], "a", "b")
+
+    def describe(*names: str, limit: int = 2000, cursor: tuple[str, int] | None = None) -> None:
+        where = None if cursor is None else Cursor(admin.name + cursor[0], cursor[1])
+        topics = [TopicRequest(admin.name + name) for name in names]
+        admin.ask(DescribeTopicPartitionsRequest(topics, limit, where), version)
+
+    describe("b", "a", "no", "a b")
+    for limit in (0, 1, 2, 3, 5):
+        describe("b", "a", "x", limit=limit)
+    for cursor in (("a", 1), ("a", 2), ("b", 1), ("b", -1), ("x", 0)):
+        describe("b", "a", cursor=cursor)
+
+
 def configs(admin: Admin, version: int) -> None:
     admin.group.ask(CreateTopicsRequest([admin.topic(max_message_bytes="1000")]), 7)
 
@@ -338,6 +356,7 @@ SCENARIOS: dict[str, tuple[Callable[[Admin, int], None], type[Any]]] = {
     "deleting groups": (deleting_groups, DeleteGroupsRequest),
     "deleting offsets": (deleting_offsets, OffsetDeleteRequest),
     "the cluster": (the_cluster, DescribeClusterRequest),
+    "topics' partitions": (topic_partitions, DescribeTopicPartitionsRequest),
     "configurations": (configs, DescribeConfigsRequest),
 }
 CASES = [
