@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from dekaf_proto.broker import Broker
+from dekaf_proto.errors import ErrorCode
 from dekaf_proto.messages import (
     CreatePartitionsRequest,
     CreateTopicsRequest,
@@ -24,6 +25,7 @@ from dekaf_proto.messages import (
     MetadataRequest,
     MetadataResponse,
     OffsetDeleteRequest,
+    OffsetFetchRequest,
 )
 from dekaf_proto.messages.consumer_protocol import ConsumerProtocolSubscription
 from dekaf_proto.messages.create_partitions import CreatePartitionsAssignment, CreatePartitionsTopic
@@ -32,6 +34,7 @@ from dekaf_proto.messages.delete_topics import DeleteTopicState
 from dekaf_proto.messages.describe_configs import DescribeConfigsResource
 from dekaf_proto.messages.metadata import MetadataRequestTopic, MetadataResponseTopic
 from dekaf_proto.messages.offset_delete import OffsetDeleteRequestPartition, OffsetDeleteRequestTopic
+from dekaf_proto.messages.offset_fetch import OffsetFetchRequestGroup
 from dekaf_proto.types import Uuid
 from dekaf_proto.wire import encode
 from tests.broker.members import GroupPeer, Members
@@ -372,3 +375,27 @@ def test_the_same_answers(kafka: KafkaCluster, wire: Wire, topic: str, name: str
         scenario(admin, version)
         seen.append(admin.seen)
     assert "\n".join(differences(seen[0], seen[1])) == ""
+
+
+def test_what_is_committed_goes_with_its_topic(kafka: KafkaCluster, wire: Wire, topic: str) -> None:
+    broker = Broker()
+    broker.create_topic(topic)
+    kafka.create_topic(topic)
+    for group in (wire, GroupPeer(broker)):
+        group.group_id = group.topic = topic
+        if isinstance(group, Wire):
+            group.wait_for_coordinator()
+        assert group.member().commit(7) == ErrorCode.NONE
+        assert _committed(group) == [7]
+        names = DeleteTopicsRequest([DeleteTopicState(topic)], timeout_ms=20_000)
+        assert [result.error_code for result in group.ask(names, 6).responses] == [ErrorCode.NONE]
+        deadline = time.monotonic() + 20
+        while _committed(group) != []:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def _committed(group: Members) -> list[int]:
+    request = OffsetFetchRequest(groups=[OffsetFetchRequestGroup(group.group_id, topics=None)])
+    found = group.ask(request, 8).groups[0]
+    return [partition.committed_offset for each in found.topics for partition in each.partitions]
