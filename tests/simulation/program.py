@@ -331,7 +331,8 @@ class Program:
         if not self._is_member:
             return  # these are another one's commits
         for tp, offset in found.items():
-            if self.world.history.ledger(tp).life != self.lives.get(tp):
+            ledger = self.world.history.ledger(tp)
+            if not ledger.exists or ledger.life != self.lives.get(tp):
                 continue
             if tp in self.consumer.assignment and self.consumer._partitions[tp].tenure.live:
                 known = 0 if offset is None else offset.offset
