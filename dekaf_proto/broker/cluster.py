@@ -159,6 +159,14 @@ class Cluster:
         self.add_partitions(topic, partitions, replicas)
         return topic
 
+    def delete_topic(self, name: str) -> None:
+        """The topic is gone, with its records and with what groups have committed for it. KeyError if there is none."""
+        del self.topics[name]
+        for group in self.groups.values():
+            for partition in [partition for partition in group.offsets if partition.topic == name]:
+                del group.offsets[partition]
+        self.changed()
+
     def add_partitions(self, topic: Topic, count: int, replicas: int | None = None) -> None:
         """Adds `count` partitions with `replicas` replicas each (None: one on each node, at most three)."""
         numbers = list(self.nodes)

@@ -121,7 +121,7 @@ class Controls(ABC):
         self.call(lambda broker, _: broker.create_partitions(name, count))
 
     def delete_topic(self, name: str) -> None:
-        """Deletes a topic with its records."""
+        """Deletes a topic with its records, and the offsets that groups have committed for it."""
         self.call(lambda broker, _: broker.delete_topic(name))
 
     def recreate_topic(self, name: str, partitions: int | None = None) -> None:

@@ -74,8 +74,8 @@ class InProcess(ABC):
         self.cluster.add_partitions(self._topic(name), count)
 
     def delete_topic(self, name: str) -> None:
-        """Deletes a topic with its records. The groups' offsets stay, as they may for a while in a real cluster."""
-        del self.cluster.topics[self._topic(name).name]
+        """Deletes a topic with its records, and the offsets that groups have committed for it."""
+        self.cluster.delete_topic(self._topic(name).name)
         self._changed()
 
     def recreate_topic(self, name: str, partitions: int | None = None) -> Uuid:

@@ -37,6 +37,7 @@ _HIGHEST: Final[Mapping[ApiKey, tuple[int, ...]]] = {
     ApiKey.DELETE_GROUPS: (1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3),
     ApiKey.OFFSET_DELETE: (-1, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
     ApiKey.DESCRIBE_CLUSTER: (-1, -1, -1, -1, 0, 0, 0, 0, 1, 1, 2, 2, 2, 2),
+    ApiKey.DESCRIBE_TOPIC_PARTITIONS: (-1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0),
     ApiKey.DESCRIBE_CONFIGS: (2, 2, 2, 2, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4),
     ApiKey.INIT_PRODUCER_ID: (1, 1, 2, 3, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5),
     ApiKey.OFFSET_FOR_LEADER_EPOCH: (2, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4),

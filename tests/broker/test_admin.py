@@ -173,6 +173,17 @@ def test_topics_are_deleted_by_name(version: int) -> None:
     assert peer.broker.topics == ["b", "c"]
 
 
+def test_what_is_committed_goes_with_its_topic() -> None:
+    group = GroupPeer(broker())
+    group.broker.create_topic("u")
+    kept = TopicPartition("u", 0)
+    group.broker.commit("g", {TopicPartition("t", 0): 1, kept: 2})
+    group.ask(DeleteTopicsRequest(topic_names=["t"]), 1)
+    assert group.broker.committed("g") == {kept: CommittedOffset(2)}
+    group.broker.recreate_topic("u")
+    assert group.broker.committed("g") == {}
+
+
 def test_topics_are_deleted_by_id() -> None:
     peer = cluster()
     for name in ("a", "b"):

@@ -156,8 +156,6 @@ class Tools:
         ended = self._run(tool, *arguments)
         said = [re.sub(r"TopicId: \S+", "", line) for line in ended.lines]
         said = [re.sub(r"(Unable to replicate .*\)): .*", r"\1", line) for line in said]  # and why, at some length
-        # Who asks by DescribeTopicPartitions, which the embedded broker has not, is told what ELRs there are: none.
-        said = [re.sub(r"\s+Elr:.*", "", line) for line in said]
         # To a topic's own options Kafka adds those of its configuration.
         said = [re.sub(r"Configs: (\S*?,)?(max\.message\.bytes=\d+)\S*", r"\2", line) for line in said]
         said = [re.sub(r"Configs: .*", "", line) for line in said]

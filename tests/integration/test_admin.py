@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from dekaf_proto.broker import Broker
+from dekaf_proto.errors import ErrorCode
 from dekaf_proto.messages import (
     CreatePartitionsRequest,
     CreateTopicsRequest,
@@ -20,18 +21,22 @@ from dekaf_proto.messages import (
     DescribeClusterRequest,
     DescribeConfigsRequest,
     DescribeGroupsRequest,
+    DescribeTopicPartitionsRequest,
     ListGroupsRequest,
     MetadataRequest,
     MetadataResponse,
     OffsetDeleteRequest,
+    OffsetFetchRequest,
 )
 from dekaf_proto.messages.consumer_protocol import ConsumerProtocolSubscription
 from dekaf_proto.messages.create_partitions import CreatePartitionsAssignment, CreatePartitionsTopic
 from dekaf_proto.messages.create_topics import CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig
 from dekaf_proto.messages.delete_topics import DeleteTopicState
 from dekaf_proto.messages.describe_configs import DescribeConfigsResource
+from dekaf_proto.messages.describe_topic_partitions import Cursor, TopicRequest
 from dekaf_proto.messages.metadata import MetadataRequestTopic, MetadataResponseTopic
 from dekaf_proto.messages.offset_delete import OffsetDeleteRequestPartition, OffsetDeleteRequestTopic
+from dekaf_proto.messages.offset_fetch import OffsetFetchRequestGroup
 from dekaf_proto.types import Uuid
 from dekaf_proto.wire import encode
 from tests.broker.members import GroupPeer, Members
@@ -309,6 +314,22 @@ def the_cluster(admin: Admin, version: int) -> None:
         admin.ask(DescribeClusterRequest(endpoint_type=3), version)
 
 
+def topic_partitions(admin: Admin, version: int) -> None:
+    admin.group.ask(CreateTopicsRequest([admin.topic("a", 2), admin.topic("b", 3)]), 7)
+    admin.show(lambda topics: [len(topics[name].partitions) for name in ("a", "b")] == [2, 3], "a", "b")
+
+    def describe(*names: str, limit: int = 2000, cursor: tuple[str, int] | None = None) -> None:
+        where = None if cursor is None else Cursor(admin.name + cursor[0], cursor[1])
+        topics = [TopicRequest(admin.name + name) for name in names]
+        admin.ask(DescribeTopicPartitionsRequest(topics, limit, where), version)
+
+    describe("b", "a", "no", "a b")
+    for limit in (0, 1, 2, 3, 5):
+        describe("b", "a", "x", limit=limit)
+    for cursor in (("a", 1), ("a", 2), ("b", 1), ("b", -1), ("x", 0)):
+        describe("b", "a", cursor=cursor)
+
+
 def configs(admin: Admin, version: int) -> None:
     admin.group.ask(CreateTopicsRequest([admin.topic(max_message_bytes="1000")]), 7)
 
@@ -335,6 +356,7 @@ SCENARIOS: dict[str, tuple[Callable[[Admin, int], None], type[Any]]] = {
     "deleting groups": (deleting_groups, DeleteGroupsRequest),
     "deleting offsets": (deleting_offsets, OffsetDeleteRequest),
     "the cluster": (the_cluster, DescribeClusterRequest),
+    "topics' partitions": (topic_partitions, DescribeTopicPartitionsRequest),
     "configurations": (configs, DescribeConfigsRequest),
 }
 CASES = [
@@ -372,3 +394,27 @@ def test_the_same_answers(kafka: KafkaCluster, wire: Wire, topic: str, name: str
         scenario(admin, version)
         seen.append(admin.seen)
     assert "\n".join(differences(seen[0], seen[1])) == ""
+
+
+def test_what_is_committed_goes_with_its_topic(kafka: KafkaCluster, wire: Wire, topic: str) -> None:
+    broker = Broker()
+    broker.create_topic(topic)
+    kafka.create_topic(topic)
+    for group in (wire, GroupPeer(broker)):
+        group.group_id = group.topic = topic
+        if isinstance(group, Wire):
+            group.wait_for_coordinator()
+        assert group.member().commit(7) == ErrorCode.NONE
+        assert _committed(group) == [7]
+        names = DeleteTopicsRequest([DeleteTopicState(topic)], timeout_ms=20_000)
+        assert [result.error_code for result in group.ask(names, 6).responses] == [ErrorCode.NONE]
+        deadline = time.monotonic() + 20
+        while _committed(group) != []:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def _committed(group: Members) -> list[int]:
+    request = OffsetFetchRequest(groups=[OffsetFetchRequestGroup(group.group_id, topics=None)])
+    found = group.ask(request, 8).groups[0]
+    return [partition.committed_offset for each in found.topics for partition in each.partitions]

@@ -169,9 +169,6 @@ class Feed:
             if ledger.tp.topic == topic:
                 ledger.exists = False
         self._broker.delete_topic(topic)
-        offsets = self._broker.cluster.group("g").offsets
-        for tp in [tp for tp in offsets if tp.topic == topic]:
-            del offsets[tp]  # as the coordinator does
         self._world.later(self._random.choice((0.0, 0.0, self._random.uniform(0, 6))), lambda: self._again(topic))
 
     def _again(self, topic: str) -> None:

@@ -331,7 +331,8 @@ class Program:
         if not self._is_member:
             return  # these are another one's commits
         for tp, offset in found.items():
-            if self.world.history.ledger(tp).life != self.lives.get(tp):
+            ledger = self.world.history.ledger(tp)
+            if not ledger.exists or ledger.life != self.lives.get(tp):
                 continue
             if tp in self.consumer.assignment and self.consumer._partitions[tp].tenure.live:
                 known = 0 if offset is None else offset.offset
@@ -411,9 +412,13 @@ class Program:
                 if mode is Mode.MANUAL:
                     self._finish_in_hand()
                     yield from self._commit(self.random.choice((record, None)))
+                elif mode is Mode.AUTO and self.random.random() < 0.1:  # one by hand among the automatic ones
+                    self._finish_in_hand()
+                    yield from self._commit(record)
                 elif mode is Mode.UNWAITED:
                     self._finish_in_hand()
-                    self._start(self.consumer.commit(record, self.now, retry=False), API_TIMEOUT)
+                    retry = self.random.random() < 0.5
+                    self._start(self.consumer.commit(record, self.now, retry=retry), API_TIMEOUT)
                     pending = [operation for operation, _ in self.operations if not operation.done]
                     if len(pending) > 5:  # more than that might not go out before it has to be closed
                         yield pending[0]

@@ -19,6 +19,7 @@ from dekaf_proto.broker.handlers.delete_topics import delete_topics
 from dekaf_proto.broker.handlers.describe_cluster import describe_cluster
 from dekaf_proto.broker.handlers.describe_configs import describe_configs
 from dekaf_proto.broker.handlers.describe_groups import describe_groups
+from dekaf_proto.broker.handlers.describe_topic_partitions import describe_topic_partitions
 from dekaf_proto.broker.handlers.end_txn import end_txn
 from dekaf_proto.broker.handlers.fetch import fetch
 from dekaf_proto.broker.handlers.find_coordinator import find_coordinator
@@ -58,6 +59,7 @@ HANDLERS: Final[dict[ApiKey, Handler]] = {
     ApiKey.DELETE_TOPICS: delete_topics,
     ApiKey.DESCRIBE_CLUSTER: describe_cluster,
     ApiKey.DESCRIBE_CONFIGS: describe_configs,
+    ApiKey.DESCRIBE_TOPIC_PARTITIONS: describe_topic_partitions,
     ApiKey.LIST_GROUPS: list_groups,
     ApiKey.OFFSET_DELETE: offset_delete,
     ApiKey.PRODUCE: produce,

@@ -44,5 +44,5 @@ def _delete(exchange: Exchange, asked: list[DeleteTopicState], state: DeleteTopi
         found = exchange.cluster.topics[name]
     if error := exchange.faults.error(found.name):
         return refused(error, error.name)
-    del exchange.cluster.topics[found.name]
+    exchange.cluster.delete_topic(found.name)
     return DeletableTopicResult(found.name, found.id if exchange.version >= 6 else Uuid.ZERO)

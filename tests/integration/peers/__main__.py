@@ -7,7 +7,8 @@ import json
 import sys
 from time import monotonic
 
-from tests.integration.peers.story import Peer, Story
+from tests.integration.peers.peer import Peer
+from tests.integration.peers.story import Story
 
 
 def main(name: str, bootstrap: str, topic: str, now: str) -> None:

@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
-from tests.integration.peers.story import PARTITIONS, PATIENCE, Member, Peer, Place, Refused, Row, Sent, Transactions
+from tests.integration.peers.peer import PARTITIONS, PATIENCE, Member, Peer, Place, Refused, Row, Sent, Transactions
 
 T = TypeVar("T")
 

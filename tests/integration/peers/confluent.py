@@ -19,7 +19,7 @@ from confluent_kafka import (
     admin as untyped,
 )
 
-from tests.integration.peers.story import PARTITIONS, PATIENCE, Member, Peer, Place, Refused, Row, Sent, Transactions
+from tests.integration.peers.peer import PARTITIONS, PATIENCE, Member, Peer, Place, Refused, Row, Sent, Transactions
 
 admin: Any = untyped  # its types do not say what it exports
 

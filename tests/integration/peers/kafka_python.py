@@ -12,7 +12,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
-from tests.integration.peers.story import PARTITIONS, PATIENCE, Member, Peer, Place, Refused, Row, Sent, Transactions
+from tests.integration.peers.peer import PARTITIONS, PATIENCE, Member, Peer, Place, Refused, Row, Sent, Transactions
 
 
 @contextmanager

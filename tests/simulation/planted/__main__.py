@@ -61,6 +61,11 @@ def main() -> int:
         parser.error("the client that is installed is compiled, so no change to its source would be noticed")
     began = time.perf_counter()
     faults = [fault for fault in FAULTS if options.only in (None, fault.name)]
+    for fault in faults:
+        try:
+            fault.plant(CLIENT.parent)
+        except LookupError as error:
+            parser.error(str(error))
     found = 0
     with ThreadPoolExecutor(options.jobs) as pool:
         for fault, verdict in zip(faults, pool.map(lambda fault: hunt(fault, options.seeds), faults), strict=True):

@@ -41,7 +41,7 @@ FAULTS = (
         gone = [tp for tp in left if self._is_recreated(tp, origins) or self._is_gone(tenures.get(tp))]
 """,
         new="""
-        gone: list[TopicPartition] = []
+        gone = [tp for tp in left if self._is_recreated(tp, origins)]
 """,
     ),
     Fault(
@@ -172,6 +172,27 @@ FAULTS = (
 """,
     ),
     Fault(
+        "aborted",
+        "read_committed does not look at the list of aborted transactions",
+        "dekaf_proto/consumer/chunk.py",
+        old="""
+TransactionFilter(reading.isolation_level, aborted)
+""",
+        new="""
+TransactionFilter(reading.isolation_level, ())
+""",
+    ),
+    Fault(
+        "another topic",
+        "a topic that was deleted and made again is taken for the old one",
+        "dekaf_proto/consumer/positions.py",
+        old="""
+            self._start_anew(partition)
+        partition.topic_id""",
+        new="""
+        partition.topic_id""",
+    ),
+    Fault(
         "kept too long",
         "what the group has given to another member is not given up",
         "dekaf_proto/consumer/subscription.py",
@@ -194,6 +215,28 @@ FAULTS = (
 """,
         new="""
             partition.withheld = True
+""",
+    ),
+    Fault(
+        "overtaken",
+        "an automatic commit goes back behind one that was confirmed while it waited",
+        "dekaf_proto/consumer/commits.py",
+        old="""
+            if forward:
+                for tp in""",
+        new="""
+            if forward and not left:
+                for tp in""",
+    ),
+    Fault(
+        "out of turn",
+        "commits do not wait for those before them",
+        "dekaf_proto/consumer/commits.py",
+        old="""
+            if self._serving != ticket:
+""",
+        new="""
+            if self._serving > ticket:
 """,
     ),
 )
