@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Holds dekaf against the golden vectors that Java made: what it reads, and what it writes.
 
     python tools/check_golden.py FILE ...      files of tests/java/golden-files, plain or as .xz or .gz

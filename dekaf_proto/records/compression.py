@@ -234,10 +234,13 @@ def _lz4_frames(data: bytes) -> list[bytes]:
         flags = data[start + 4]
         pos = start + _lz4_checksum_at(flags) + 1
         while True:
-            size = int.from_bytes(data[pos : pos + 4], "little") & 0x7FFFFFFF  # the top bit: stored as it is
+            size = int.from_bytes(data[pos : pos + 4], "little")
             pos += 4
             if size == 0:
                 break
+            size &= 0x7FFFFFFF  # the top bit: stored as it is
+            if size == 0:
+                raise ValueError("lz4: a block of no bytes")
             pos += size + (4 if flags & 0x10 else 0)  # the block's checksum
             if pos >= len(data):
                 break

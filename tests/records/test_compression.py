@@ -214,6 +214,18 @@ def test_lz4_frames_of_every_kind() -> None:
             refused(Codec.LZ4, bytes(bad), "lz4")
 
 
+def test_marks_that_no_decoder_should_take() -> None:
+    packed = bytearray(compress(Codec.LZ4, TEXT))
+    packed[-1] = 0x80  # the mark of the end is all zeros
+    refused(Codec.LZ4, bytes(packed), "lz4: a block of no bytes")
+    packed = bytearray(compress(Codec.GZIP, TEXT))
+    for bit in (0x20, 0x40, 0x80):  # which are reserved
+        packed[3] = bit
+        refused(Codec.GZIP, bytes(packed), "gzip: ")
+    for tail in (b"\0", b"\0\0", b"\0\0\0"):
+        refused(Codec.SNAPPY, compress(Codec.SNAPPY, TEXT) + tail, "snappy: a chunk claims 0 bytes")
+
+
 @pytest.mark.parametrize("codec", [Codec.SNAPPY, Codec.LZ4, Codec.GZIP, Codec.ZSTD])
 def test_the_codec_is_named_once(codec: Codec) -> None:
     packed = bytearray(compress(codec, b"some text" * 100))

@@ -17,7 +17,7 @@ from dekaf_proto.events import Failed, PartitionsAssigned, PartitionsLost, Parti
 from dekaf_proto.operation import Operation
 from dekaf_proto.types import TopicPartition
 from tests.simulation.history import AnyRecord
-from tests.simulation.plan import API_TIMEOUT, CLOSE_TIMEOUT, SLOW, Member, Mode
+from tests.simulation.plan import API_TIMEOUT, CLOSE_TIMEOUT, POLL_INTERVAL, SLOW, Member, Mode
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -55,6 +55,8 @@ class Program:
         #: How long it does nothing the next time that it works.
         self.pause = 0.0
         self.rests = False
+        #: When it began its last pause.
+        self.rested_at = -POLL_INTERVAL
         #: It is to be killed when it has to give something up, before it has done so.
         self.dies_when_revoked = False
         #: What it has, and the offset that it has to be given next.
@@ -239,6 +241,7 @@ class Program:
     def _rest(self) -> Steps:
         pause, self.pause = self.pause, 0.0
         self.note(f"does nothing for {pause:.1f} s")
+        self.rested_at = self.world.network.now
         self.rests = True
         yield pause
         self.rests = False
@@ -331,7 +334,8 @@ class Program:
         if not self._is_member:
             return  # these are another one's commits
         for tp, offset in found.items():
-            if self.world.history.ledger(tp).life != self.lives.get(tp):
+            ledger = self.world.history.ledger(tp)
+            if not ledger.exists or ledger.life != self.lives.get(tp):
                 continue
             if tp in self.consumer.assignment and self.consumer._partitions[tp].tenure.live:
                 known = 0 if offset is None else offset.offset
@@ -411,9 +415,13 @@ class Program:
                 if mode is Mode.MANUAL:
                     self._finish_in_hand()
                     yield from self._commit(self.random.choice((record, None)))
+                elif mode is Mode.AUTO and self.random.random() < 0.1:  # one by hand among the automatic ones
+                    self._finish_in_hand()
+                    yield from self._commit(record)
                 elif mode is Mode.UNWAITED:
                     self._finish_in_hand()
-                    self._start(self.consumer.commit(record, self.now, retry=False), API_TIMEOUT)
+                    retry = self.random.random() < 0.5
+                    self._start(self.consumer.commit(record, self.now, retry=retry), API_TIMEOUT)
                     pending = [operation for operation, _ in self.operations if not operation.done]
                     if len(pending) > 5:  # more than that might not go out before it has to be closed
                         yield pending[0]

@@ -13,12 +13,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection
 from random import Random
-from typing import Any, Final
+from typing import Final
 
 from dekaf_proto.broker import Broker, CommittedOffset, GroupOptions, GroupState
 from dekaf_proto.broker.membership import Group
-from dekaf_proto.errors import ErrorCode
-from dekaf_proto.messages import ApiKey, OffsetCommitRequest
+from dekaf_proto.messages import OffsetCommitRequest
 from dekaf_proto.types import TopicPartition
 from tests.consumer.helpers import check_invariant
 from tests.network import Network
@@ -26,8 +25,9 @@ from tests.simulation.census import census
 from tests.simulation.feed import Feed
 from tests.simulation.history import History
 from tests.simulation.ledger import Ledger
-from tests.simulation.plan import AUTOMATIC, SESSION, SLOW, Member, plan_of
+from tests.simulation.plan import AUTOMATIC, POLL_INTERVAL, SESSION, SLOW, Member, plan_of
 from tests.simulation.program import UNIX_OFFSET, Program
+from tests.simulation.troubles import Troubles
 
 #: Seconds in which everything has to be in order again, and how long the group then has to stay as it is.
 PATIENCE: Final = 60.0
@@ -40,21 +40,6 @@ MOST_ITEMS: Final = 2000
 BATCH: Final = 2000
 #: How long a fault may be felt: until the longest request has timed out.
 SETTLES: Final = 5.0
-
-_CODES: Final = {
-    ApiKey.JOIN_GROUP: (ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, ErrorCode.NOT_COORDINATOR, ErrorCode.UNKNOWN_MEMBER_ID),
-    ApiKey.SYNC_GROUP: (ErrorCode.REBALANCE_IN_PROGRESS, ErrorCode.NOT_COORDINATOR, ErrorCode.UNKNOWN_MEMBER_ID),
-    ApiKey.HEARTBEAT: (ErrorCode.NOT_COORDINATOR, ErrorCode.ILLEGAL_GENERATION, ErrorCode.COORDINATOR_NOT_AVAILABLE),
-    ApiKey.OFFSET_COMMIT: (
-        ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
-        ErrorCode.NOT_COORDINATOR,
-        ErrorCode.REBALANCE_IN_PROGRESS,
-        ErrorCode.REQUEST_TIMED_OUT,
-    ),
-    ApiKey.OFFSET_FETCH: (ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, ErrorCode.NOT_COORDINATOR),
-    ApiKey.FETCH: (ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.KAFKA_STORAGE_ERROR),
-    ApiKey.FIND_COORDINATOR: (ErrorCode.COORDINATOR_NOT_AVAILABLE,),
-}
 
 
 class World:
@@ -82,6 +67,7 @@ class World:
         self.network.touched = {}
         self.history = History(plan, self.broker)
         self.feed = Feed(self)
+        self.troubles = Troubles(self)
         self._watch(self.broker.cluster.group("g"))
         self.programs: list[Program] = []
         self._starts = 0
@@ -90,10 +76,12 @@ class World:
         self.network.checks.append(self._check)
 
     def note(self, what: str) -> None:
+        """A line of the trace."""
         self.history.note(self.network.now, "world", what)
 
     @property
-    def _broker_time(self) -> float:
+    def broker_time(self) -> float:
+        """What the brokers' clock says."""
         return self.network.time(self.broker)
 
     def summary(self) -> Counter[str]:
@@ -127,9 +115,9 @@ class World:
         self._must_come("all is done and the group at rest", self._is_in_order)
         self._rest()
         self._closing = True
-        for program in self._alive():
+        for program in self.alive():
             program.leave()
-        self._must_come("all programs have ended", lambda: not self._alive())
+        self._must_come("all programs have ended", lambda: not self.alive())
         ghosts = [m.member_id for m in self.broker.group("g").members if m.instance_id is None]
         assert not ghosts, f"no goodbye: members still are {ghosts}"
         self._check_the_end()
@@ -141,12 +129,12 @@ class World:
         except AssertionError as error:
             if not str(error).startswith("the condition was not met"):
                 raise
-            state = f"{self.broker.group('g')}, {self._alive()}, unfinished: {self.history.unfinished()}"
+            state = f"{self.broker.group('g')}, {self.alive()}, unfinished: {self.history.unfinished()}"
             raise AssertionError(f"never: {what}; {state}") from None
 
     def _is_in_order(self) -> bool:
         group = self.broker.group("g")
-        alive = self._alive()
+        alive = self.alive()
         if group.state is not GroupState.STABLE or self.history.unfinished():
             return False
         names = sorted(program.consumer.group_metadata().member_id for program in alive)
@@ -199,7 +187,7 @@ class World:
 
     def _rest(self) -> None:
         """Nothing happens for a while: the group stays as it is, and nobody does more than he has to."""
-        generation, moments, alive = self.broker.group("g").generation, self.network.moments, self._alive()
+        generation, moments, alive = self.broker.group("g").generation, self.network.moments, self.alive()
         self.network.run_for(REST)
         assert self._is_in_order(), f"the group does not stay at rest: {self.broker.group('g')}"
         assert self.broker.group("g").generation == generation, "the group rebalances without a reason"
@@ -229,12 +217,13 @@ class World:
 
     # ---------------------------------------------------------------------------------------------------- programs
 
-    def _alive(self) -> list[Program]:
+    def alive(self) -> list[Program]:
+        """All that run."""
         return [program for program in self.programs if program.alive]
 
     def _start(self, member: Member) -> None:
         self._starts += 1
-        self.programs = self._alive()
+        self.programs = self.alive()
         self.programs.append(Program(self, member, self._starts))
 
     def _running(self, member: Member) -> list[Program]:
@@ -276,22 +265,22 @@ class World:
             self._a_namesake_comes,
             self._other_topics,
             self._one_unsubscribes,
-            self._coordinator_moves,
-            self._coordinator_moves,
-            self._a_node_stops,
-            self._a_node_pauses,
-            self._connections_break,
-            self._connections_break,
-            self._silence,
+            self.troubles.coordinator_moves,
+            self.troubles.coordinator_moves,
+            self.troubles.a_node_stops,
+            self.troubles.a_node_pauses,
+            self.troubles.connections_break,
+            self.troubles.connections_break,
+            self.troubles.silence,
             self._one_leaves_in_silence,
-            self._answers_are_wrong,
-            self._answers_are_wrong,
+            self.troubles.answers_are_wrong,
+            self.troubles.answers_are_wrong,
             self._a_member_is_put_out,
-            self._a_leader_moves,
-            self._a_network_partition,
-            self._a_clock_jumps,
-            self._a_node_is_slow,
-            self._all_nodes_stop,
+            self.troubles.a_leader_moves,
+            self.troubles.a_network_partition,
+            self.troubles.a_clock_jumps,
+            self.troubles.a_node_is_slow,
+            self.troubles.all_nodes_stop,
             self.feed.grow,
             self.feed.recreate,
             self.feed.recreate,
@@ -300,14 +289,15 @@ class World:
         self.note(f"{number}: {what.__name__.strip('_').replace('_', ' ')}")
         what()
 
-    def _one(self) -> Program | None:
-        alive = [program for program in self._alive() if not program.leaving and program.frozen is None]
+    def one(self) -> Program | None:
+        """One that runs and does not leave."""
+        alive = [program for program in self.alive() if not program.leaving and program.frozen is None]
         return self.random.choice(alive) if alive else None
 
     def _one_that_is_static(self) -> Program | None:
         """One that is a static member, if there is such a one."""
-        static = [p for p in self._alive() if p.member.instance is not None and p.frozen is None and not p.leaving]
-        return self.random.choice(static) if static else self._one()
+        static = [p for p in self.alive() if p.member.instance is not None and p.frozen is None and not p.leaving]
+        return self.random.choice(static) if static else self.one()
 
     def _comes_back(self, member: Member) -> None:
         self.later(self.random.choice((0.0, self.random.uniform(0, 5))), lambda: self._comes(member))
@@ -316,13 +306,13 @@ class World:
         """A program starts, if it does not run; where nothing goes wrong, not before its predecessor has ended."""
         if self.mended or self._running(member):
             return
-        if self.plan.calm and any(program.member is member for program in self._alive()):
+        if self.plan.calm and any(program.member is member for program in self.alive()):
             self.later(0.5, lambda: self._comes(member))
         else:
             self._start(member)
 
     def _one_leaves(self) -> None:
-        program = self._one()
+        program = self.one()
         if program is not None:
             program.leave()
             self._comes_back(program.member)
@@ -334,7 +324,7 @@ class World:
                 return
 
     def _one_dies(self) -> None:
-        program = self._one()
+        program = self.one()
         if program is not None:
             self.kill(program)
 
@@ -352,21 +342,22 @@ class World:
             self._one_comes()
 
     def _one_dozes(self) -> None:
-        program = self._one()
+        program = self.one()
         if program is not None:
             program.pause = self.random.choice((1.0, 5.0, 7.0, 10.0))
             program.hurry()
 
     def _one_is_busy(self) -> None:
-        """It takes longer than a session lasts, but no longer than it may."""
-        program = self._one()
-        if program is not None:
+        """It takes longer than a session lasts, but no longer than it may: not twice, one after the other."""
+        program = self.one()
+        if program is not None and self.network.now > program.rested_at + POLL_INTERVAL:
+            program.rested_at = self.network.now
             program.pause = SESSION + 0.5
             program.hurry()
 
     def _one_is_stopped(self) -> None:
         """The process stands still (SIGSTOP) and then goes on; meanwhile the group may do without it."""
-        program = self._one()
+        program = self.one()
         if program is None:
             return
         program.freeze()
@@ -399,120 +390,26 @@ class World:
 
     def _a_namesake_comes(self) -> None:
         """A second process with the same group.instance.id."""
-        program = self._one()
+        program = self.one()
         if program is not None and program.member.instance is not None:
             self._start(program.member)
 
     def _one_unsubscribes(self) -> None:
-        program = self._one()
+        program = self.one()
         if program is not None:
             program.away = self.random.choice((0.01, 1.0, 4.0))
             program.hurry()
 
     def _other_topics(self) -> None:
-        program = self._one()
+        program = self.one()
         if program is not None:
             names = list(self.plan.topics)
             program.topics = self.random.choice((names, names[:1]))
             program.hurry()
 
-    def _coordinator_moves(self) -> None:
-        node = self.random.choice(self.broker.nodes)
-        load_ms = self.random.choice((0, 0, 500, 3000))
-        self.note(f"node {node} is made the coordinator, loading {load_ms} ms")
-        self.broker.move_coordinator("g", node, self._broker_time, load_ms=load_ms)
-        self.history.happened["coordinator moves"] += 1
-
-    def _a_node_stops(self) -> None:
-        if len(self.broker.cluster.alive()) < 2:
-            return
-        node = self.random.choice(self.broker.cluster.alive())
-        elect = self.random.random() < 0.7
-        self.note(f"node {node} stops, elect={elect}")
-        self.broker.stop_node(node, self._broker_time, elect=elect)
-        self.history.happened["node stops"] += 1
-        self.later(self.random.uniform(0.1, 6), lambda: self._start_node(node))
-
-    def _start_node(self, node: int) -> None:
-        if not self.broker.cluster.nodes[node].alive:
-            self.note(f"node {node} starts")
-            self.broker.start_node(node, self._broker_time)
-
-    def _a_node_pauses(self) -> None:
-        node = self.random.choice(self.broker.nodes)
-        if self.broker.cluster.nodes[node].state.value == "running":
-            self.note(f"node {node} pauses")
-            self.broker.pause_node(node, self._broker_time)
-            self.later(self.random.uniform(0.1, 6), lambda: self._resume_node(node))
-
-    def _resume_node(self, node: int) -> None:
-        if self.broker.cluster.nodes[node].state.value == "paused":
-            self.note(f"node {node} goes on")
-            self.broker.resume_node(node, self._broker_time)
-
-    def _connections_break(self) -> None:
-        program = self._one()
-        node = self.random.choice((None, *self.broker.nodes))
-        client = None if program is None or self.random.random() < 0.3 else program.consumer
-        if self.random.random() < 0.3 and node is not None:
-            self.note(f"connections of node {node} break soon")
-            self.network.cut_after(node, self.random.randint(1, 300))
-        else:
-            self.note(f"connections break: of node {node}, of {program if client else 'all'}")
-            self.network.cut(node=node, client=client)
-        self.history.happened["broken connections"] += 1
-
-    def _all_nodes_stop(self) -> None:
-        """The whole cluster is restarted."""
-        self.note("all nodes stop")
-        for node in self.broker.cluster.alive():
-            self.broker.stop_node(node, self._broker_time, elect=False)
-            self.later(self.random.uniform(0.1, 4), lambda node=node: self._start_node(node))  # type: ignore[misc]
-        self.history.happened["restarts of the cluster"] += 1
-
-    def _a_node_is_slow(self) -> None:
-        node = self.random.choice(self.broker.nodes)
-        seconds = self.random.choice((0.2, 1.0))
-        self.note(f"node {node} is {seconds} s away")
-        self.network.node_latency[node] = seconds
-        self.later(self.random.uniform(1, 6), lambda: self._node_is_near(node))
-
-    def _node_is_near(self, node: int) -> None:
-        self.network.node_latency.pop(node, None)
-
-    def _a_network_partition(self) -> None:
-        """Some programs don't reach some nodes, which reach each other."""
-        nodes = self.random.sample(self.broker.nodes, self.random.randint(1, len(self.broker.nodes)))
-        for program in self._alive():
-            if self.random.random() < 0.5:
-                self.note(f"{program.name} does not reach {nodes}")
-                self.network.part(program.consumer, nodes)
-        self.history.happened["network partitions"] += 1
-        self.later(self.random.uniform(0.1, 8), self._join_all)
-
-    def _join_all(self) -> None:
-        for program in self._alive():
-            self.network.join(program.consumer)
-
-    def _a_clock_jumps(self) -> None:
-        seconds = self.random.choice((0.5, 3.0, 8.0, 400.0))
-        program = self._one()
-        self.history.happened["clocks that jump"] += 1
-        if program is None or self.random.random() < 0.2:
-            self.note(f"the brokers' clock jumps by {seconds} s")
-            self.network.jump(self.broker, seconds)
-        else:
-            program.jump(seconds)
-
-    def _silence(self) -> None:
-        node = self.random.choice(self.broker.nodes)
-        self.note(f"silence around node {node}")
-        self.network.block(node)
-        self.later(self.random.uniform(0.1, 6), lambda: self.network.unblock(node))
-
     def _one_leaves_in_silence(self) -> None:
         """The coordinator is not to be heard for longer than anybody may take to leave."""
-        program = self._one()
+        program = self.one()
         node = self.broker.coordinator("g")
         if program is not None and node is not None:
             self.note(f"silence around node {node}, the coordinator")
@@ -521,37 +418,12 @@ class World:
             program.leave()
             self._comes_back(program.member)
 
-    def _answers_are_wrong(self) -> None:
-        api = self.random.choice(list(_CODES))
-        what: dict[str, Any] = self.random.choice(
-            (
-                {"error": self.random.choice(_CODES[api])},
-                {"error": self.random.choice(_CODES[api])},
-                {"drop": "before"},
-                {"drop": "after"},
-                {"silent": "after"},
-                {"delay": self.random.uniform(0.1, 4)},
-            )
-        )
-        times = self.random.randint(1, 3)
-        self.note(f"{times} times {api.name}: {what}")
-        self.broker.faults.add(api=api, times=times, **what)
-        self.history.happened["wrong answers"] += 1
-
     def _a_member_is_put_out(self, but: Program | None = None) -> None:
         members = [m for m in self.broker.group("g").members if but is None or m.client_id != but.name]
         if members:
             member = self.random.choice(members)
             self.note(f"the coordinator puts {member.member_id} out")
-            self.broker.expire_member("g", member.member_id, self._broker_time)
-
-    def _a_leader_moves(self) -> None:
-        present = self.history.present()
-        if present and self.broker.cluster.alive():
-            tp = self.random.choice(present).tp
-            node = self.random.choice(self.broker.cluster.alive())
-            self.note(f"node {node} leads {tp}")
-            self.broker.move_leader(*tp, node)
+            self.broker.expire_member("g", member.member_id, self.broker_time)
 
     # ------------------------------------------------------------------------------------------------------- the end
 
@@ -561,12 +433,12 @@ class World:
         self.mended = True
         self.broker.faults.clear()
         for node in self.broker.nodes:
-            self._start_node(node)
-            self._resume_node(node)
+            self.troubles.start_node(node)
+            self.troubles.resume_node(node)
             self.network.unblock(node)
         for link in self.network.links:
             link.cut_after = None
-        for program in self._alive():
+        for program in self.alive():
             program.thaw()
             self.network.join(program.consumer)
             program.pause = 0.0
@@ -583,6 +455,6 @@ class World:
         for program in self._running(first):
             program.topics = list(self.plan.topics)
             program.hurry()
-        for program in self._alive():
+        for program in self.alive():
             program.consumer._metadata.refresh()
             self.network.touch(program.consumer)

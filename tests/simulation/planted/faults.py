@@ -217,4 +217,26 @@ TransactionFilter(reading.isolation_level, ())
             partition.withheld = True
 """,
     ),
+    Fault(
+        "overtaken",
+        "an automatic commit goes back behind one that was confirmed while it waited",
+        "dekaf_proto/consumer/commits.py",
+        old="""
+            if forward:
+                for tp in""",
+        new="""
+            if forward and not left:
+                for tp in""",
+    ),
+    Fault(
+        "out of turn",
+        "commits do not wait for those before them",
+        "dekaf_proto/consumer/commits.py",
+        old="""
+            if self._serving != ticket:
+""",
+        new="""
+            if self._serving > ticket:
+""",
+    ),
 )
