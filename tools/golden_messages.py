@@ -21,7 +21,7 @@ def check_messages_line(line: dict[str, Any]) -> list[str]:
     name = line["api"] + SUFFIX[line["kind"]]
     cls: type[Message] | None = getattr(messages, name, None)
     if cls is None:
-        return [f"dekaf has no {name}: its messages are those of clients, without the brokers' own"]
+        return [f"dekaf has no {name}: its messages are those of clients, without the brokers'"]
     try:
         message = decode(cls, version, data)
         again = encode(message, version)

@@ -107,7 +107,7 @@ def test_lines_as_they_are_pass(
 
 def test_a_message_that_only_brokers_send(message: Line) -> None:
     text = altered(message, lambda line: line.update(api="Vote"))
-    assert check_line(text) == ["dekaf has no VoteResponse: its messages are those of clients, without the brokers' own"]
+    assert check_line(text) == ["dekaf has no VoteResponse: its messages are those of clients, without the brokers'"]
 
 
 def partition(line: Line) -> Line:
