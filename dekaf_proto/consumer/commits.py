@@ -120,7 +120,7 @@ class Commits:
         for tp, partition in self._partitions.items():
             offset = partition.finished
             due_now = partition.confirmed is None or (offset > partition.confirmed and not first)
-            if offset >= 0 and due_now and partition.tenure.live:
+            if offset >= max(0, partition.unanswered) and due_now and partition.tenure.live:
                 due[tp] = OffsetAndMetadata(offset, "", partition.epoch_below(offset))
         return due
 
@@ -358,7 +358,10 @@ class Commits:
                 refused = (yield from self._until_member(left, origins, tenures)) or refused
                 if not left:
                     break
+                if explicit:
+                    _note_unanswered(left, origins)
                 errors = yield from self._send(group_id, coordinator, left)
+                _note_unanswered(dict.fromkeys(left), origins)
             except KafkaError as error:
                 self.failed_commits += 1
                 if not retry or not error.retriable:
@@ -534,6 +537,14 @@ def _confirm(offsets: Offsets, origins: Origins, explicit: bool) -> None:
                 partition.stored = None  # one that was stored meanwhile is due (lesson 9)
             if explicit:
                 partition.floor = max(partition.floor, offset.offset)
+
+
+def _note_unanswered(offsets: Mapping[TopicPartition, OffsetAndMetadata | None], origins: Origins) -> None:
+    """What goes out; None for what an answer has come to."""
+    for tp, offset in offsets.items():
+        partition, token = origins.get(tp, (None, None))
+        if partition is not None and partition.commit_token is token:
+            partition.unanswered = -1 if offset is None else offset.offset
 
 
 def _is_overtaken(partition: Partition, token: object, offset: OffsetAndMetadata) -> bool:

@@ -115,6 +115,8 @@ class Partition:
         #: The offset that the coordinator confirmed last; None if there is none, or a seek has begun anew.
         self.confirmed: int | None = None
         self.confirmed_as: OffsetAndMetadata | None = None
+        #: What the program has committed and nobody has answered: it may be stored, so nothing below it is due.
+        self.unanswered = -1
         #: What the program has stored to be committed, where it does that itself.
         self.stored: OffsetAndMetadata | None = None
         self.chunks: deque[Chunk] = deque()
@@ -276,7 +278,7 @@ class Partition:
 
     def _forget_commits(self) -> None:
         self.delivery = Delivery(self.tp, self.tenure, self.delivery.window)
-        self.permitted = -1
+        self.permitted = self.unanswered = -1
         self.commit_token = object()
         self.floor = -1
         self.confirmed = self.confirmed_as = None

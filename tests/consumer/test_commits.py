@@ -290,6 +290,26 @@ def test_a_commit_without_retries_fails_of_what_passes() -> None:  # P8
     assert len(sent(setup)) == 2
 
 
+def test_an_automatic_commit_does_not_go_back_behind_one_by_hand_that_nobody_has_answered() -> None:
+    # The simulator's seed 60357: it may be stored, and its record is done, though it is still in hand.
+    setup = make(enable_auto_commit=True, auto_commit_interval_ms=1000, default_api_timeout_ms=3000)
+    setup.append("a", "b")
+    setup.assign()
+    (record,) = setup.read(1)
+    setup.broker.faults.add(api=COMMIT, silent="after")
+    with pytest.raises(KafkaTimeoutError):
+        setup.result(commit(setup, record), limit=5.0)
+    setup.run_for(60)
+    assert stored(setup) == {0: 1}
+    assert sent(setup)[-1] == {0: 1}
+    setup.read(1)
+    setup.run_for(5)
+    assert sent(setup)[-1] == {0: 1}
+    setup.poll()
+    setup.run_for(5)
+    assert stored(setup) == {0: 2}
+
+
 def test_a_topic_that_was_made_anew_has_another_id() -> None:  # 7.3
     setup = make()
     setup.assign()

@@ -17,7 +17,7 @@ from dekaf_proto.events import Failed, PartitionsAssigned, PartitionsLost, Parti
 from dekaf_proto.operation import Operation
 from dekaf_proto.types import TopicPartition
 from tests.simulation.history import AnyRecord
-from tests.simulation.plan import API_TIMEOUT, CLOSE_TIMEOUT, SLOW, Member, Mode
+from tests.simulation.plan import API_TIMEOUT, CLOSE_TIMEOUT, POLL_INTERVAL, SLOW, Member, Mode
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -55,6 +55,8 @@ class Program:
         #: How long it does nothing the next time that it works.
         self.pause = 0.0
         self.rests = False
+        #: When it began its last pause.
+        self.rested_at = -POLL_INTERVAL
         #: It is to be killed when it has to give something up, before it has done so.
         self.dies_when_revoked = False
         #: What it has, and the offset that it has to be given next.
@@ -239,6 +241,7 @@ class Program:
     def _rest(self) -> Steps:
         pause, self.pause = self.pause, 0.0
         self.note(f"does nothing for {pause:.1f} s")
+        self.rested_at = self.world.network.now
         self.rests = True
         yield pause
         self.rests = False

@@ -25,7 +25,7 @@ from tests.simulation.census import census
 from tests.simulation.feed import Feed
 from tests.simulation.history import History
 from tests.simulation.ledger import Ledger
-from tests.simulation.plan import AUTOMATIC, SESSION, SLOW, Member, plan_of
+from tests.simulation.plan import AUTOMATIC, POLL_INTERVAL, SESSION, SLOW, Member, plan_of
 from tests.simulation.program import UNIX_OFFSET, Program
 from tests.simulation.troubles import Troubles
 
@@ -348,9 +348,10 @@ class World:
             program.hurry()
 
     def _one_is_busy(self) -> None:
-        """It takes longer than a session lasts, but no longer than it may."""
+        """It takes longer than a session lasts, but no longer than it may: not twice, one after the other."""
         program = self.one()
-        if program is not None:
+        if program is not None and self.network.now > program.rested_at + POLL_INTERVAL:
+            program.rested_at = self.network.now
             program.pause = SESSION + 0.5
             program.hurry()
 
