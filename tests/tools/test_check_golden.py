@@ -105,6 +105,11 @@ def test_lines_as_they_are_pass(
         assert check_line(json.dumps(line)) == []
 
 
+def test_a_message_that_only_brokers_send(message: Line) -> None:
+    text = altered(message, lambda line: line.update(api="Vote"))
+    assert check_line(text) == ["dekaf has no VoteResponse: its messages are those of clients, without the brokers'"]
+
+
 def partition(line: Line) -> Line:
     found: Line = line["json"]["responses"][0]["partitions"][0]
     return found
