@@ -203,6 +203,12 @@ class Classic:
         self._host.lose(cause)
         self.rejoin(cause)
 
+    def _missed(self, cause: str) -> None:
+        """A static member was a member all the while (G28), but what it had may have been another one's meanwhile."""
+        self.lost_because = cause
+        self.lost_at = self._client.now + self._client.unix_offset
+        self._host.lose(cause)
+
     def _reset(self, cause: str, *, keep_id: bool) -> None:
         """No member any more. With `keep_id` it comes back under its old name, so that nobody waits for a ghost."""
         self.generation = -1
@@ -312,10 +318,13 @@ class Classic:
         coordinator = yield from self._metadata.coordinator(self._group_id)
         self._heartbeats.stop()  # a join speaks for itself
         self._move(MemberInput.JOIN)
-        comes_back = self.generation < 0 and self._client.config.group_instance_id is not None
+        before = self.generation
+        comes_back = before < 0 and self._client.config.group_instance_id is not None
         joined = yield from self._join(coordinator, cause)
         if joined is None:
             return
+        if before >= 0 and self.generation > before + 1 and self._client.config.group_instance_id is not None:
+            self._missed(f"the group has rebalanced without it since generation {before}")
         assignment = yield from self._sync(coordinator, joined, cause)
         if assignment is None:
             return

@@ -310,6 +310,21 @@ def test_an_automatic_commit_does_not_go_back_behind_one_by_hand_that_nobody_has
     assert stored(setup) == {0: 2}
 
 
+def test_an_automatic_commit_that_was_overtaken_while_it_waited_is_left_out() -> None:  # P9
+    setup = make(enable_auto_commit=True, auto_commit_interval_ms=1000)
+    setup.append("a", "b")
+    setup.assign()
+    (record,) = setup.read(1)
+    setup.broker.faults.add(api=ApiKey.FIND_COORDINATOR, delay=3)
+    setup.consumer._metadata.coordinator_lost("g", "the test")
+    by_hand = commit(setup, record)
+    setup.run_for(2)  # the automatic one is due, with where the record begins
+    assert setup.consumer._commits._automatic is not None
+    setup.result(by_hand)
+    setup.run_for(0.5)
+    assert sent(setup) == [{0: 1}]
+
+
 def test_a_topic_that_was_made_anew_has_another_id() -> None:  # 7.3
     setup = make()
     setup.assign()

@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 
+from dekaf_proto.broker import GroupState
 from dekaf_proto.consumer import FetchedRecords
 from dekaf_proto.errors import CommitFailedError, ErrorCode, LocalProtocolError, NotAssignedError
 from dekaf_proto.events import EndOfPartition, PartitionsAssigned, PartitionsLost, PartitionsRevoked, Rebalance
 from dekaf_proto.group.classic import MemberState
-from dekaf_proto.messages import ApiKey
+from dekaf_proto.messages import ApiKey, HeartbeatRequest
 from dekaf_proto.messages.offset_commit import OffsetCommitRequest
 from dekaf_proto.operation import Operation
 from dekaf_proto.types import TopicPartition
-from tests.group.helpers import NAMES, Group, Program
+from tests.group.helpers import NAMES, Group, Program, names
 
 T0, T1 = TopicPartition("t", 0), TopicPartition("t", 1)
 COOPERATIVE: dict[str, Any] = {"partition_assignment_strategy": ["cooperative-sticky"]}
@@ -641,3 +642,41 @@ def test_while_partitions_are_on_their_way_back_the_end_is_not_reached(cause: st
     if cause != "removed":
         group.run_until(lambda: len(two.records) == 1)
         assert sorted(values + two.records) == ["c0", "c1"]
+
+
+def test_a_static_member_that_missed_a_rebalance_has_lost_everything() -> None:
+    # G28, the simulator's seed 58835: it is a member still, but what it had may have been another one's meanwhile.
+    # If it committed for that, now that it is in the present generation, the coordinator would take it.
+    options: dict[str, Any] = {"partition_assignment_strategy": ["cooperative-sticky"], "max_poll_interval_ms": 5000}
+    group = Group({"t": 4}, exclusive=False, session_timeout_ms=60_000, auto_commit_interval_ms=100, **options)
+    one = group.join()
+    group.settle()
+    two = group.join(group_instance_id="b")
+    group.settle()
+    had = two.reading
+    for tp in had:
+        group.append(*"abc", partition=tp.partition)
+    group.run_for(0.05)
+    before = group.broker.group("g").generation
+    three = group.join()
+
+    def is_told_to_join() -> bool:
+        last = group.broker.requests[-1].request
+        rebalancing = group.broker.group("g").state is GroupState.PREPARING_REBALANCE
+        return rebalancing and isinstance(last, HeartbeatRequest) and last.group_instance_id == "b"
+
+    group.run_until(is_told_to_join)
+    group.network.freeze(two.consumer)  # it hears of it too late
+    group.run_for(7)  # the others have waited for 5 s; in as many more it is put out
+    assert group.broker.group("g").generation == before + 1
+    taken = [tp for tp in had if tp in one.reading or tp in three.reading]
+    assert taken
+    assert "b" in [member.instance_id for member in group.broker.group("g").members]
+    committed = group.broker.committed("g")
+    assert {committed[tp].offset for tp in taken} == {3}
+    told = len(two.log)
+    group.network.thaw(two.consumer)
+    group.settle()
+    assert two.log[told] == " ".join(["lost", *names(had)])
+    assert not any(line.startswith("revoked") for line in two.log[told:])
+    assert group.broker.committed("g").items() >= {tp: committed[tp] for tp in taken}.items()

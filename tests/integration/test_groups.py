@@ -82,9 +82,11 @@ class Saver(Listener):
 
 
 def test_a_listener_seeks_and_commits(kafka: KafkaCluster, driver: Driver, topic: str) -> None:
-    with Group(kafka, topic, partitions=2) as group:
+    # Sessions that no slow machine ends: then the other member would begin where nothing has been committed.
+    with Group(kafka, topic, partitions=2, session_timeout_ms=60_000) as group:
         group.produce(10)
-        with open_consumer(driver, kafka.bootstrap, **options(topic, enable_auto_commit=False)) as consumer:
+        patient = options(topic, enable_auto_commit=False, session_timeout_ms=60_000)
+        with open_consumer(driver, kafka.bootstrap, **patient) as consumer:
             listener = Saver()
             consumer.subscribe([topic], listener)
             got = consumer.read(2)
