@@ -358,6 +358,7 @@ class Commits:
                 refused = (yield from self._until_member(left, origins, tenures)) or refused
                 if not left:
                     break
+                as_member = self.by_group()
                 if explicit:
                     _note_unanswered(left, origins)
                 errors = yield from self._send(group_id, coordinator, left)
@@ -374,12 +375,13 @@ class Commits:
                     break
                 problem = CommitError(errors)
                 self.failed_commits += 1
-                refusal = _refusal_in(errors) if self.by_group() else None
+                refusal = _refusal_in(errors) if as_member else None
                 if refusal is not None:
-                    if not all(tp in tenures and tenures[tp].live for tp in left):
+                    is_member = self.by_group()
+                    if is_member and not all(tp in tenures and tenures[tp].live for tp in left):
                         continue  # the member has been removed
                     # It goes out when the member has joined; but not if that waits for who waits for us.
-                    if not retry or self.has_event() or isinstance(refusal, FencedInstanceIdError):
+                    if not (retry and is_member) or self.has_event() or isinstance(refusal, FencedInstanceIdError):
                         raise refusal
                     problem = refusal
                 # A topic that is gone will hardly come back: only who asked for it waits for that (trap 43).

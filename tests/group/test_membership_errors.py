@@ -668,3 +668,21 @@ def test_join_of_an_unknown_member_that_was_put_out_meanwhile() -> None:  # G18:
     group.settle()
     assert one.log == ["lost t-0 t-1", "assigned t-0 t-1"]  # once
     assert one.membership.member_id == member_id
+
+
+@pytest.mark.parametrize(
+    "code, expected",
+    [(ErrorCode.FENCED_INSTANCE_ID, FencedInstanceIdError), (ErrorCode.UNKNOWN_MEMBER_ID, RebalanceError)],
+)
+def test_a_commit_is_answered_when_its_sender_is_no_member_any_more(code: ErrorCode, expected: type[Exception]) -> None:
+    # The simulator's seed 73046: it was sent as a member, and that is what the answer is about.
+    group = Group({"t": 1}, enable_auto_commit=False)
+    one = group.join()
+    group.settle()
+    fault = group.broker.faults.add(api=ApiKey.OFFSET_COMMIT, error=code, delay=2)
+    commit = one.consumer.commit({TopicPartition("t", 0): 0}, group.now)
+    group.run_until(lambda: fault.hits)
+    one.consumer.unsubscribe(group.now, 0.5)
+    group.run_until(lambda: not one.consumer._commits.by_group(), 1.5)
+    with pytest.raises(expected):
+        group.result(commit)
