@@ -248,6 +248,7 @@ class Program:
 
     def _go_away(self) -> Steps:
         """Unsubscribes, and subscribes again after a while."""
+        self.rests = True
         away, self.away = self.away, 0.0
         if self.world.plan.calm or self.random.random() < 0.5:
             yield from self._ask_once_more()
@@ -258,7 +259,6 @@ class Program:
         assert not self.consumer.assignment
         self._give_up(list(self.owned))
         self._subscribed = []
-        self.rests = True
         yield away
         self.rests = False
 

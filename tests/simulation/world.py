@@ -140,7 +140,7 @@ class World:
         names = sorted(program.consumer.group_metadata().member_id for program in alive)
         if sorted(member.member_id for member in group.members) != names:
             return False
-        if any(program.rests or program.leaving or program.working or program.has_news for program in alive):
+        if any(p.rests or p.away or p.leaving or p.working or p.has_news for p in alive):
             return False
         if any(program.is_behind for program in alive):
             return False  # it reads again what was finished and not committed
