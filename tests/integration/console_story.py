@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
+from functools import partial
 
 from tests.integration.console import Console, Ended, Tool
 from tests.integration.kafka import CODECS, JavaClients, Produced, wait_until
@@ -46,7 +47,7 @@ class Tools:
         for name in (self._shared, self._timed):
             self._note("topics", "--create", "--topic", name, "--partitions", "4")
         for name in (self._topic, self._shared, self._timed):
-            wait_until("the partitions", lambda name=name: self._described(name).count("Partition: ") == 4)  # type: ignore[misc]
+            wait_until("the partitions", partial(self._has_four, name))
         self._note("topics", "--describe", "--topic", self._topic)
         assert {self._topic, self._shared, self._timed} <= set(self._run("topics", "--list").lines)
 
@@ -147,6 +148,9 @@ class Tools:
 
     def _run(self, tool: Tool, *arguments: object, given: str = "") -> Ended:
         return self._console.run(self._cluster.bootstrap, tool, *map(str, arguments), given=given)
+
+    def _has_four(self, name: str) -> bool:
+        return self._described(name).count("Partition: ") == 4
 
     def _described(self, topic: str) -> str:
         return self._run("topics", "--describe", "--topic", topic).out

@@ -3,6 +3,7 @@ topics that are deleted and made again. The ledgers are told of all that."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from dekaf_proto.broker.inprocess import NewRecord
@@ -50,7 +51,7 @@ class Feed:
             count = min(left, self._random.randint(1, 20))
             left -= count
             at = self._random.choice((0.0, self._random.uniform(0, seconds)))
-            self._world.later(at, lambda count=count: self._append(count))  # type: ignore[misc]
+            self._world.later(at, partial(self._append, count))
 
     def _append(self, count: int) -> None:
         ledger = self._one()

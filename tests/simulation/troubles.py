@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
@@ -91,7 +92,7 @@ class Troubles:
         self._world.note("all nodes stop")
         for node in self._broker.cluster.alive():
             self._broker.stop_node(node, self._world.broker_time, elect=False)
-            self._world.later(self._random.uniform(0.1, 4), lambda node=node: self.start_node(node))  # type: ignore[misc]
+            self._world.later(self._random.uniform(0.1, 4), partial(self.start_node, node))
         self._history.happened["restarts of the cluster"] += 1
 
     def a_node_is_slow(self) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -103,10 +104,10 @@ class World:
         self.note(f"{plan}")
         self.feed.over_time(plan.seconds)
         for number, member in enumerate(plan.members):
-            self.later(0.0 if not number else self.random.uniform(0, plan.seconds / 2), lambda m=member: self._comes(m))  # type: ignore[misc]
+            self.later(0.0 if not number else self.random.uniform(0, plan.seconds / 2), partial(self._comes, member))
         self.things = self.random.randint(1, 4) if plan.calm else self.random.randint(2, 14)
         for number in range(self.things):
-            self.later(self.random.uniform(0.1, plan.seconds), lambda n=number: self._something_happens(n))  # type: ignore[misc]
+            self.later(self.random.uniform(0.1, plan.seconds), partial(self._something_happens, number))
         if plan.recreates:
             self.later(self.random.uniform(0.5, plan.seconds), self.feed.recreate)
         self.network.run_for(end - self.network.now)

@@ -36,7 +36,7 @@ def _row(message: Message) -> Row:
     found: Any = message.headers() or ()
     headers = tuple((name, value) for name, value in found)
     where = message.partition(), message.offset()
-    return Row(*where, message.timestamp()[1], message.key(), message.value(), headers)  # type: ignore[arg-type]
+    return Row(*where, message.timestamp()[1], message.key(), message.value(), headers)  # type: ignore[arg-type]  # None only in errors
 
 
 class _Member(Member):
