@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from dekaf_proto.broker import Broker
 from dekaf_proto.messages.heartbeat import HeartbeatRequest
+from dekaf_proto.trace import Replay, Step
 from dekaf_proto.types import TopicPartition
 from dekaf_sync import Consumer, RebalanceListener, Record
 from tests.broker_server import BrokerServer
@@ -168,3 +170,12 @@ def in_thread(function: Callable[[], object]) -> Callable[[], None]:
             raise error
 
     return join
+
+
+def replay(path: Path) -> list[Step]:
+    """Plays a whole recording again; raises where it goes another way."""
+    with open(path, encoding="ascii") as file:
+        lines = Replay(file)
+        steps = list(lines)
+    assert lines.end == "closed"
+    return steps

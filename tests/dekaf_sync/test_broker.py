@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 import threading
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 
 from dekaf_proto.broker import Broker, Fault, GroupState
-from dekaf_proto.errors import ClosedError, ForkedError, InternalError, KafkaTimeoutError, LocalProtocolError
+from dekaf_proto.errors import ClosedError, InternalError, KafkaTimeoutError, LocalProtocolError
 from dekaf_proto.messages import ApiKey, FetchResponse, MetadataRequest, MetadataResponse
 from dekaf_proto.wire import decode_response, encode_request
 from dekaf_sync import Consumer, EmbeddedBroker
@@ -213,23 +212,6 @@ def test_waiting() -> None:
         join()
         with pytest.raises(KafkaTimeoutError, match=r"wait_until did not finish in 0.01 s"):
             broker.wait_until(lambda: False, timeout=0.01)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_a_fork_has_no_broker() -> None:
-    with EmbeddedBroker() as broker:
-        child = os.fork()
-        if child == 0:
-            try:
-                _ = broker.nodes
-            except ForkedError:
-                broker.stop()
-                os._exit(0)
-            finally:
-                os._exit(1)
-        assert os.waitpid(child, 0)[1] == 0
-        assert broker.nodes == [0]
 
 
 def test_consumers_of_it() -> None:

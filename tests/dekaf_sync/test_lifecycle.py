@@ -24,7 +24,6 @@ from dekaf_proto.broker import Broker
 from dekaf_proto.errors import (
     ClosedError,
     ConfigurationError,
-    ForkedError,
     InternalError,
     KafkaError,
     KafkaTimeoutError,
@@ -34,8 +33,6 @@ from dekaf_sync import Consumer, _pump, _sockets
 from dekaf_sync._client import script_of
 from tests.broker_server import BrokerServer
 from tests.dekaf_sync.helpers import T0, Kafka, in_thread, read, until, values, waits
-
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
 
 def threads() -> list[str]:
@@ -491,138 +488,6 @@ with Consumer(bootstrap_servers=sys.argv[1], group_id="g", auto_offset_reset="ea
         assert "KeyboardInterrupt" in told
         assert "Warning" not in told
     assert kafka.committed(T0) in (1, 2)
-
-
-# ----------------------------------------------------------------------------------------------------------------- fork
-
-
-@pytest.fixture
-def in_child() -> Callable[[Callable[[], None]], None]:
-    """Runs a function in a forked process; its exception fails the test."""
-
-    def run(function: Callable[[], None]) -> None:
-        reader, writer = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            signal.alarm(20)
-            try:
-                function()
-                os.write(writer, b"fine")
-            except BaseException:
-                os.write(writer, traceback.format_exc().encode())
-            finally:
-                os._exit(0)
-        os.close(writer)
-        with os.fdopen(reader, "rb") as pipe:
-            told = pipe.read()
-        os.waitpid(pid, 0)
-        assert told == b"fine", told.decode()
-
-    return run
-
-
-@needs_fork
-def test_after_a_fork_the_child_is_refused_and_the_parent_goes_on(
-    kafka: Kafka, in_child: Callable[[Callable[[], None]], None]
-) -> None:
-    kafka.append("a", "b", "c")
-    with kafka.consumer(T0, group_id="g") as consumer:
-        records = iter(consumer)
-        assert next(records).value == b"a"
-
-        def child() -> None:
-            calls: list[Callable[[], object]] = [
-                lambda: next(records),  # the rest of what is in hand too
-                consumer.poll,
-                consumer.topics,
-                consumer.metrics,
-                consumer.wakeup,
-                lambda: consumer.position(T0),
-                lambda: consumer.assign([T0]),
-            ]
-            for call in calls:
-                with pytest.raises(ForkedError, match="belongs to the process that was forked"):
-                    call()
-            consumer.close()
-            consumer.__exit__(None, None, None)
-            assert not _pump._running
-            _pump._close_all()
-            consumer.__del__()
-
-        in_child(child)
-        assert next(records).value == b"b"
-        assert consumer.topics() == ["t"]
-    assert kafka.committed(T0) == 1
-
-
-def test_what_a_copy_refuses(kafka: Kafka) -> None:
-    """The same in one process, where it can be seen which lines are run."""
-    with kafka.consumer(T0) as consumer:
-        consumer._pump.forked = True
-        for call in (consumer.metrics, consumer.wakeup, consumer.poll):
-            with pytest.raises(ForkedError):
-                call()
-        consumer.close()
-        assert consumer._pump.abandon(0) is False
-        consumer._pump.forked = False
-        assert consumer.topics() == ["t"]
-
-
-@needs_fork
-def test_the_child_closes_what_it_has_inherited(kafka: Kafka, in_child: Callable[[Callable[[], None]], None]) -> None:
-    """Else the broker would see the connections end only with the child."""
-    with kafka.consumer(T0) as consumer:
-        consumer.topics()
-        owner = consumer._pump._sockets
-        assert owner is not None
-        sockets = [link.sock for link in owner._links.values()] + [owner._waker.receiver, owner._waker._sender]
-        assert len(sockets) > 2
-
-        def child() -> None:
-            assert [sock.fileno() for sock in sockets] == [-1] * len(sockets)
-
-        in_child(child)
-
-
-@needs_fork
-def test_a_fork_at_a_bad_moment(kafka: Kafka, in_child: Callable[[Callable[[], None]], None]) -> None:
-    """The I/O thread holds its locks, and is in the middle of a change."""
-    with kafka.consumer(T0) as consumer:
-        held, go_on = threading.Event(), threading.Event()
-
-        def hold(now: float) -> None:
-            assert consumer._pump._sockets is not None
-            with consumer._pump._sockets._waker._lock:
-                held.set()
-                go_on.wait(20.0)
-
-        consumer._pump.tell(script_of(hold))
-        assert held.wait(20.0)
-
-        def child() -> None:
-            with pytest.raises(ForkedError):
-                consumer.position(T0)
-            consumer.close()
-
-        in_child(child)
-        go_on.set()
-        assert consumer.position(T0) in (None, 0)
-
-
-@needs_fork
-def test_one_that_was_not_used_before_the_fork_works(
-    kafka: Kafka, in_child: Callable[[Callable[[], None]], None]
-) -> None:
-    kafka.append("a")
-    consumer = Consumer(bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest")
-
-    def child() -> None:
-        with consumer:
-            consumer.assign([T0])
-            assert read(consumer, 1) == ["a"]
-
-    in_child(child)
-    child()
 
 
 @pytest.mark.parametrize("name", ["KafkaError", "Consumer", "Batch", "TopicPartitionOffset"])

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dekaf_proto.errors import DeserializationError, ForkedError
-from dekaf_proto.trace import Replay, Step, Trace
+from dekaf_proto.errors import DeserializationError
+from dekaf_proto.trace import Step, Trace
 from dekaf_sync import Consumer
 from dekaf_sync._trace import TraceFile
-from tests.dekaf_sync.helpers import T0, T1, Kafka, until, values
-from tests.dekaf_sync.test_lifecycle import in_child, needs_fork
-
-__all__ = ["in_child"]  # a fixture
-
-
-def replay(path: Path) -> list[Step]:
-    with open(path, encoding="ascii") as file:
-        lines = Replay(file)
-        steps = list(lines)
-    assert lines.end == "closed"
-    return steps
+from tests.dekaf_sync.helpers import T0, T1, Kafka, replay, until, values
 
 
 def what(steps: list[Step], kind: str) -> list[Any]:
@@ -99,28 +86,6 @@ def test_a_deserializer_does_not_hold_up_the_engine(kafka: Kafka, tmp_path: Path
     inside = [step.number for step in steps if "inside" in step.line]
     assert inside  # and between it and the next one the engine was told something
     assert all(any(other.number == number + 1 and "do" in other.line for other in steps) for number in inside)
-
-
-@needs_fork
-def test_a_fork_leaves_the_recording_to_the_parent(
-    kafka: Kafka, tmp_path: Path, in_child: Callable[[Callable[[], None]], None]
-) -> None:
-    path = tmp_path / "trace.jsonl"
-    kafka.append("a", "b")
-    with kafka.consumer(T0, trace=path) as consumer:
-        assert next(iter(consumer)).value == b"a"
-
-        def child() -> None:
-            with pytest.raises(ForkedError):
-                consumer.topics()
-            consumer.close()
-
-        reader = threading.Thread(target=lambda: [consumer.metrics() for _ in range(200)])
-        reader.start()
-        in_child(child)
-        reader.join()
-        assert next(iter(consumer)).value == b"b"
-    replay(path)
 
 
 def test_no_file_before_the_first_call_and_none_where_there_can_be_none(
