@@ -76,8 +76,9 @@ class Classic:
         self._stalled = False
         self._fatal: Exception | None = None
         self._life: Operation[None] | None = None
-        #: What was subscribed to when the member joined.
+        #: What was subscribed to when the member joined, and what it said that it had.
         self._joined_topics: list[str] = []
+        self._claimed: frozenset[TopicPartition] = frozenset()
         self._cluster_version = -1
         #: The last assignment and its generation: what sticky strategies start from (A7, A8).
         self._last: tuple[list[TopicPartition], int] = ([], -1)
@@ -348,7 +349,8 @@ class Classic:
             looking = self._look_for_gaps(joined.leader, patient=self._leader.withheld)
             self._client.runner.start_background(looking, "looking for gaps")
         deadline = self._client.now + self._client.config.max_poll_interval_ms / 1000
-        if (yield from self._host.apply(assignment, self.eager, deadline)):
+        yield from self._host.apply(assignment, self.eager, deadline)
+        if not self._claimed.issubset(assignment):  # also what was lost since, or nobody would ever get it
             self.rejoin("it has given up partitions that others are to get")
 
     def _strangers(self, assignment: Sequence[TopicPartition]) -> list[str]:
@@ -363,8 +365,10 @@ class Classic:
         self._joined_topics = self._host.topics()
         self._due = None  # what comes up from here on is for another round
         sent = self.identity
+        owned = self._host.owned()
+        self._claimed = frozenset(owned)
         offered = requests.protocols(
-            self._assignors, self._joined_topics, self._host.owned(), self._last, config.client_rack or None
+            self._assignors, self._joined_topics, owned, self._last, config.client_rack or None
         )
         rebalance = config.max_poll_interval_ms / 1000
         timeout = max(config.request_timeout_ms / 1000, rebalance + _JOIN_GRACE)

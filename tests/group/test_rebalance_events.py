@@ -644,6 +644,33 @@ def test_while_partitions_are_on_their_way_back_the_end_is_not_reached(cause: st
         assert sorted(values + two.records) == ["c0", "c1"]
 
 
+def test_what_a_member_has_claimed_and_lost_is_shared_out() -> None:
+    # G23, G28, the simulator's seeds 231942 and 235648: the others are to get what a member said that it has when that
+    # gives it up. But this one has lost it meanwhile, by the answer to its join.
+    options: dict[str, Any] = {"partition_assignment_strategy": ["cooperative-sticky"], "max_poll_interval_ms": 5000}
+    group = Group({"t": 4}, exclusive=False, session_timeout_ms=60_000, auto_commit_interval_ms=100, **options)
+    one = group.join(group_instance_id="a")
+    group.settle()
+    before = group.broker.group("g").generation
+    two = group.join()
+
+    def is_told_to_join() -> bool:
+        last = group.broker.requests[-1].request
+        return isinstance(last, HeartbeatRequest) and group.broker.group("g").state is GroupState.PREPARING_REBALANCE
+
+    group.run_until(is_told_to_join)
+    group.network.freeze(one.consumer)  # it hears of it too late
+    group.run_until(lambda: group.broker.group("g").generation == before + 1)
+    group.network.freeze(two.consumer)  # which has not shared out anything yet
+    told = len(one.log)
+    group.network.thaw(one.consumer)
+    group.run_until(lambda: group.broker.group("g").state is GroupState.PREPARING_REBALANCE)
+    group.network.thaw(two.consumer)
+    group.run_until(lambda: len(one.reading) == len(two.reading) == 2)
+    assert one.log[told] == "lost t-0 t-1 t-2 t-3"
+    assert sorted([*one.reading, *two.reading]) == [TopicPartition("t", number) for number in range(4)]
+
+
 def test_a_static_member_that_missed_a_rebalance_has_lost_everything() -> None:
     # G28, the simulator's seed 58835: it is a member still, but what it had may have been another one's meanwhile.
     # If it committed for that, now that it is in the present generation, the coordinator would take it.
