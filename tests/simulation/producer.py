@@ -95,6 +95,8 @@ class Producer(Driven):
         self._values = 0
         self._producer: tuple[int, int] | None = None
         self._sequences: dict[tuple[Uuid, int], int] = {}
+        #: What is on its way to each partition, in order.
+        self._unanswered: dict[tuple[Uuid, int], list[Sent]] = {}
         self._coordinator: int | None = None
         config: ConsumerConfig[Any, Any] = ConsumerConfig(
             bootstrap_servers=world.network.bootstrap_servers(),
@@ -167,7 +169,7 @@ class Producer(Driven):
             self._producer = None
 
     def _batches(self) -> list[Sent]:
-        """A batch for some partitions of those that are known."""
+        """A batch for some partitions of those that are known, or two, of which the second one does not wait."""
         known = self._client.cluster.topics
         present = [
             TopicPartition(name, partition)
@@ -176,7 +178,15 @@ class Producer(Driven):
             for partition in self._client.cluster.partitions(name)
         ]
         chosen = self._random.sample(present, min(len(present), self._random.randint(1, 3)))
+        twice = [tp for tp in chosen if self._may_overtake(tp)]
+        chosen += twice[: self._random.choice((0, 1, 3))]
         return [self._batch(tp, self._client.cluster.topic_id(tp.topic)) for tp in chosen]
+
+    def _may_overtake(self, tp: TopicPartition) -> bool:
+        """Whether the broker would notice: it takes any first sequence from a producer that it does not know, but in
+        transactions of version 2 (T2)."""
+        new_epochs = self.transactional_id is not None and not self._is_old
+        return new_epochs or (self._client.cluster.topic_id(tp.topic), tp.partition) in self._sequences
 
     def _batch(self, tp: TopicPartition, topic_id: Uuid) -> Sent:
         assert self._producer is not None
@@ -195,7 +205,9 @@ class Producer(Driven):
             builder.append(int((self._client.now + UNIX_OFFSET) * 1000), b"k", values[-1])
         self._sequences[topic_id, tp.partition] = sequence + len(values)
         self.note(f"sends {len(values)} to {tp}, from sequence {sequence} on")
-        return Sent(tp, topic_id, values, sequence, builder.build())
+        sent = Sent(tp, topic_id, values, sequence, builder.build())
+        self._unanswered.setdefault((topic_id, tp.partition), []).append(sent)
+        return sent
 
     # ------------------------------------------------------------------------------------------------------- requests
 
@@ -215,8 +227,12 @@ class Producer(Driven):
             if answer is None:
                 continue
             [partition] = answer.responses[0].partition_responses
-            if self._is_good(partition.error_code, "Produce"):
+            before = self._unanswered[batch.topic_id, tp.partition]
+            if partition.error_code == ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER and before[0] is not batch:
+                self.note(f"{tp}: sequence {batch.sequence} has overtaken {before[0].sequence}")
+            elif self._is_good(partition.error_code, "Produce"):
                 batch.offset = partition.base_offset
+                before.remove(batch)
                 return True
             yield Sleep(BREATH)
         return False
@@ -236,6 +252,7 @@ class Producer(Driven):
         """From here on it has these, and its sequences begin anew."""
         self._producer = producer_id, epoch
         self._sequences.clear()
+        self._unanswered.clear()
         self.note(f"is producer {producer_id} of epoch {epoch}")
 
     def _find_coordinator(self, transactional_id: str) -> Flow[None]:

@@ -41,23 +41,23 @@ class Production:
     def __init__(self, world: World) -> None:
         self._world = world
         self._broker = world.broker
-        self._history = world.history
+        self.history = world.history
         self._seed = world.plan.seed
         self._random = Random(f"production {self._seed}")
         #: Those that run, and those that have ended or died.
         self.running: list[Producer] = []
-        self._gone: list[Producer] = []
+        self.gone: list[Producer] = []
         self._starts = 0
         self._mended = False
         #: Where each value is.
-        self._found: dict[bytes, list[tuple[Ledger, int]]] = {}
+        self.found: dict[bytes, list[tuple[Ledger, int]]] = {}
         #: How the transactions of what is in a partition were ended.
-        self._decided: dict[tuple[Ledger, bytes], bool] = {}
+        self.decided: dict[tuple[Ledger, bytes], bool] = {}
         self._open: dict[tuple[Ledger, int], list[bytes]] = {}
         self._last: dict[tuple[Ledger, str], int] = {}
         #: How many producers there will be, and how much befalls them.
         self._count = self._random.randint(1, 2) if self._random.random() < SHARE else 0
-        self.things = self._random.randint(1, 5) if self._count and not world.plan.calm else 0
+        self.things = self._random.randint(1, 8) if self._count and not world.plan.calm else 0
 
     def begin(self, things: Iterable[int]) -> None:
         """They come, one after the other, and `things` befall them."""
@@ -76,7 +76,12 @@ class Production:
             self._starts += 1
             random = Random(f"producer {self._seed} {self._starts}")
             self.running.append(Producer(self._world, f"w{self._starts}", transactional_id, random))
-            self._history.happened["producers"] += 1
+            self.history.happened["producers"] += 1
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether there are producers in this world."""
+        return self._count > 0
 
     # ------------------------------------------------------------------------------------------------ what befalls them
 
@@ -93,15 +98,18 @@ class Production:
             producer = random.choice(self.running)
             producer.note("dies")
             self._end(producer)
-            self._history.happened["crashes of producers"] += 1
+            self.history.happened["crashes of producers"] += 1
             self._world.later(
                 random.choice((0.0, random.uniform(0, 5))), lambda: self._start(producer.transactional_id)
             )
 
     def _answers_are_wrong(self, random: Random) -> None:
-        api = random.choice(list(_CODES))
+        api = random.choice((ApiKey.PRODUCE, *_CODES))
+        error = random.choice(_CODES[api])
         choices: tuple[dict[str, Any], ...] = (
-            {"error": random.choice(_CODES[api])},
+            {"error": error},
+            {"error": error},
+            {"error": error},
             {"drop": "before"},
             {"drop": "after"},
             {"silent": "after"},
@@ -126,16 +134,17 @@ class Production:
                 producer.life.result()
                 self._end(producer)
         if self._count:
-            for ledger in self._history.present():
+            for ledger in self.history.present():
                 log = self._broker.cluster.topics[ledger.tp.topic].partitions[ledger.tp.partition].log
                 if log.end_offset > ledger.end:
                     for stored in log.batches:
                         if stored.base_offset >= ledger.end:
                             batch = stored.opened()
                             assert isinstance(batch, RecordBatch)
-                            self._take(ledger, batch)
+                            self.take(ledger, batch)
 
-    def _take(self, ledger: Ledger, batch: RecordBatch) -> None:
+    def take(self, ledger: Ledger, batch: RecordBatch) -> None:
+        """A batch is in the log."""
         assert batch.base_offset == ledger.end, f"a gap: {batch} comes after {ledger.end}"
         if batch.is_control:
             control = batch.control_record()
@@ -144,7 +153,7 @@ class Production:
             self._world.note(f"{ledger}: {control.type.name} of producer {batch.producer_id} at {ledger.end}")
             ledger.end_transaction(batch.producer_id, commit=commit)
             for value in self._open.pop((ledger, batch.producer_id), ()):
-                self._decided[ledger, value] = commit
+                self.decided[ledger, value] = commit
             return
         values = [record.value or b"" for record in batch.records()]
         self._world.note(f"{ledger}: {len(values)} of producer {batch.producer_id} at {ledger.end}")
@@ -153,7 +162,7 @@ class Production:
             last = self._last.get((ledger, name), 0)
             assert int(number) > last, f"twice, or out of order: {value!r} comes to {ledger} after {last}"
             self._last[ledger, name] = int(number)
-            self._found.setdefault(value, []).append((ledger, offset))
+            self.found.setdefault(value, []).append((ledger, offset))
         ledger.append(len(values), batch.producer_id if batch.is_transactional else None, values)
         if batch.is_transactional:
             self._open.setdefault((ledger, batch.producer_id), []).extend(values)
@@ -169,7 +178,7 @@ class Production:
 
     def _end(self, producer: Producer) -> None:
         self.running.remove(producer)
-        self._gone.append(producer)
+        self.gone.append(producer)
         self._world.network.remove(producer)
 
     @property
@@ -179,7 +188,7 @@ class Production:
 
     def check(self) -> None:
         """What has become of everything."""
-        for producer in self._gone:
+        for producer in self.gone:
             for sent in producer.sent:
                 self._check_acknowledged(producer, sent)
             for transaction in producer.transactions:
@@ -190,21 +199,18 @@ class Production:
     def _check_acknowledged(self, producer: Producer, sent: Sent) -> None:
         if sent.offset is not None:
             for offset, value in enumerate(sent.values, sent.offset):
-                places = self._found.get(value, [])
+                places = self.found.get(value, [])
                 there = [ledger for ledger, at in places if ledger.tp == sent.tp and at == offset]
                 assert there, f"lost: {producer.name} was told that {value!r} is in {sent.tp} at {offset}, not {places}"
 
     def _check_transaction(self, producer: Producer, transaction: Transaction) -> None:
         values = [value for sent in transaction.batches for value in sent.values]
         ends = {
-            self._decided[ledger, value]
-            for value in values
-            for ledger, _ in self._found.get(value, ())
-            if ledger.exists
+            self.decided[ledger, value] for value in values for ledger, _ in self.found.get(value, ()) if ledger.exists
         }
         allowed = (True, False) if transaction.may_commit else (False,)
         if transaction.committed is not None:
             allowed = (transaction.committed,)
         assert len(ends) <= 1, f"atomicity: one part of {values} is committed, the other is not"
         assert ends <= set(allowed), f"{producer.name}: {values} were told to be {allowed}, and are {ends}"
-        self._history.happened["transactions of producers"] += 1
+        self.history.happened["transactions of producers"] += 1
