@@ -68,11 +68,10 @@ class History:
 
     def ledger_of(self, record: AnyRecord) -> Ledger:
         """The one that a record belongs to."""
-        assert record.value is not None
-        name, life, offset = record.value.decode().split()
-        ledger = self.lives[record.topic_partition][int(life)]
-        assert ledger.value(record.offset) == record.value, f"{name} {offset} comes as {record.topic_partition}"
-        return ledger
+        for ledger in self.lives[record.topic_partition]:
+            if record.offset < ledger.end and ledger.value(record.offset) == record.value:
+                return ledger
+        raise AssertionError(f"{record.value!r} comes as {record.topic_partition} {record.offset}")
 
     def present(self) -> list[Ledger]:
         """All partitions that are there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
 
 from dekaf_proto.types import TopicPartition
@@ -37,6 +37,8 @@ class Ledger:
         #: Who has committed in which generation.
         self.committers: dict[int, str] = {}
         self._open: dict[int, list[int]] = {}
+        #: The values of records that came from producers, who can't know their offsets.
+        self._values: dict[int, bytes] = {}
         #: What compaction or retention has taken away.
         self._removed: set[int] = set()
         self._finished: set[int] = set()
@@ -47,7 +49,7 @@ class Ledger:
 
     def value(self, offset: int) -> bytes:
         """The value of the record at `offset`."""
-        return b"%s %d %d" % (str(self.tp).encode(), self.life, offset)
+        return self._values.get(offset) or b"%s %d %d" % (str(self.tp).encode(), self.life, offset)
 
     # ------------------------------------------------------------------------------------------------------- the feed
 
@@ -56,11 +58,12 @@ class Ledger:
         """The offset after the last one."""
         return len(self.states)
 
-    def append(self, count: int, producer: int | None = None) -> list[bytes]:
-        """Adds records, in a transaction of `producer` or outside of any; their values."""
+    def append(self, count: int, producer: int | None = None, values: Sequence[bytes] = ()) -> list[bytes]:
+        """Adds records, in a transaction of `producer` or outside of any; their values, unless they have some."""
         offsets = range(self.end, self.end + count)
         in_transaction = producer is not None and self.committed_only
         self.states += [State.OPEN if in_transaction else State.PLAIN] * count
+        self._values.update(zip(offsets, values, strict=False))
         if producer is not None:
             self._open.setdefault(producer, []).extend(offsets)
         return [self.value(offset) for offset in offsets]
@@ -72,7 +75,7 @@ class Ledger:
 
     def end_transaction(self, producer: int, *, commit: bool) -> None:
         """The transaction is over; its marker has an offset of its own."""
-        for offset in self._open.pop(producer):
+        for offset in self._open.pop(producer, ()):
             if self.states[offset] is State.OPEN:
                 self.states[offset] = State.PLAIN if commit else State.ABORTED
         self.states.append(State.MARKER)

@@ -27,6 +27,7 @@ from tests.simulation.feed import Feed
 from tests.simulation.history import History
 from tests.simulation.ledger import Ledger
 from tests.simulation.plan import AUTOMATIC, POLL_INTERVAL, SESSION, SLOW, Member, plan_of
+from tests.simulation.production import Production
 from tests.simulation.program import UNIX_OFFSET, Program
 from tests.simulation.troubles import Troubles
 
@@ -68,13 +69,14 @@ class World:
         self.network.touched = {}
         self.history = History(plan, self.broker)
         self.feed = Feed(self)
+        self.production = Production(self)
         self.troubles = Troubles(self)
         self._watch(self.broker.cluster.group("g"))
         self.programs: list[Program] = []
         self._starts = 0
         self.mended = False
         self._closing = False
-        self.network.checks.append(self._check)
+        self.network.checks += [self.production.look, self._check]
 
     def note(self, what: str) -> None:
         """A line of the trace."""
@@ -108,11 +110,15 @@ class World:
         self.things = self.random.randint(1, 4) if plan.calm else self.random.randint(2, 14)
         for number in range(self.things):
             self.later(self.random.uniform(0.1, plan.seconds), partial(self._something_happens, number))
+        more = range(self.things, self.things + self.production.things)
+        self.things = more.stop
+        self.production.begin(number for number in more if number not in self._without)
         if plan.recreates:
             self.later(self.random.uniform(0.5, plan.seconds), self.feed.recreate)
         self.network.run_for(end - self.network.now)
         self._mend()
         self.network.run_for(SETTLES)  # what was not answered is given up
+        self._must_come("all producers have ended", lambda: self.production.is_over)
         self._must_come("all is done and the group at rest", self._is_in_order)
         self._rest()
         self._closing = True
@@ -155,6 +161,7 @@ class World:
         return known == owned == sorted(wanted)
 
     def _check_the_end(self) -> None:
+        self.production.check()
         if self.plan.at_most_once:
             if self.plan.calm:
                 assert not self._undelivered(), f"lost: {self._undelivered()}"
@@ -445,6 +452,7 @@ class World:
             program.pause = 0.0
         self.network.node_latency.clear()
         self.broker.cluster.elect()
+        self.production.mend()
         self.feed.settle()
         first = self.plan.members[0]
         for member in self.plan.members:
