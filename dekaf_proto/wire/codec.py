@@ -281,12 +281,13 @@ class _Plan:
                 raise Malformed("", absent.name, absent.needed)
         for step in self._steps:
             step.encode(out, message)
+        untyped: Any = message  # compiled code would check by itself, with a TypeError, what is declared
         if self._flexible:
-            self._encode_tags(out, message)
-        elif getattr(message, _UNKNOWN):
+            self._encode_tags(out, untyped)
+        elif untyped.unknown_tagged_fields:
             raise Malformed("the version has no tagged fields", _UNKNOWN)
 
-    def _encode_tags(self, out: list[bytes], message: Struct) -> None:
+    def _encode_tags(self, out: list[bytes], message: Any) -> None:
         encoded: list[tuple[int, bytes]] = []
         for tagged in self._tagged:
             value = getattr(message, tagged.name)
@@ -300,7 +301,7 @@ class _Plan:
             except Malformed as e:
                 raise e.inside(tagged.name) from None
             encoded.append((tagged.tag, b"".join(parts)))
-        given: object = getattr(message, _UNKNOWN)  # no declared type: compiled code would check that by itself
+        given = message.unknown_tagged_fields
         if given != ():
             for tag, data in _unknown_tags(given):
                 known = self._known(tag)

@@ -272,6 +272,9 @@ def test_a_version_without_tags_can_not_carry_any() -> None:
     text = "^Tagged v0: unknown_tagged_fields: the version has no tagged fields$"
     with pytest.raises(EncodeError, match=text):
         encode(Tagged(unknown_tagged_fields=(TaggedField(9, b""),)), 0)
+    given: Any = [TaggedField(9, b"")]
+    with pytest.raises(EncodeError, match=text):
+        encode(Tagged(unknown_tagged_fields=given), 0)
 
 
 # -------------------------------------------------------------------------------------------------- where an error was
