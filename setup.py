@@ -1,6 +1,7 @@
 """The part of the build that a table can't say: which modules mypyc compiles, and when none are.
 
-    pip wheel .                 compiles COMPILED_MODULES; without a C compiler it says so and is pure
+    pip wheel .                 compiles COMPILED_MODULES; without a C compiler, or where mypyc fails, it says so and is
+                                pure
     DEKAF_PURE=1 pip wheel .    a pure wheel
     pip install -e .            always pure: a stale extension would shadow the source being edited
 
@@ -68,9 +69,13 @@ def extensions() -> list[object]:
     if not paths:
         return []
 
-    from mypyc.build import mypycify  # here, because only a compiled build needs it
+    try:
+        from mypyc.build import mypycify  # here, because only a compiled build needs it
 
-    return mypycify(paths, group_name=GROUP_NAME, opt_level="3", debug_level="0")
+        return mypycify(paths, group_name=GROUP_NAME, opt_level="3", debug_level="0")
+    except (Exception, SystemExit) as error:  # it exits where mypy, of a version newer than ours, finds a type wrong
+        print(f"dekaf: NOT COMPILED, a pure Python build ({type(error).__name__}: {error})", file=sys.stderr)
+        return []
 
 
 setup(ext_modules=extensions(), cmdclass={"build_ext": BuildIfPossible})

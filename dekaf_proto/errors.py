@@ -166,11 +166,12 @@ class PartitionError(KafkaError):
     """Something about one partition or several: `partitions` names them."""
 
     def __init__(self, message: str, partitions: Iterable[TopicPartition]) -> None:
-        super().__init__(message, tuple(partitions))
         self.partitions = tuple(partitions)
+        super().__init__(message, self.partitions)
+        self._message = message
 
     def __str__(self) -> str:
-        return str(self.args[0])
+        return self._message
 
 
 class NotAssignedError(PartitionError):
@@ -191,6 +192,7 @@ class OffsetOutOfRangeError(PartitionError):
         where = ", ".join(f"{tp} at {offset}" for tp, offset in offsets.items())
         super().__init__(f"the log does not have the offset to read: {where}", offsets)
         self.offsets = dict(offsets)
+        self.args = (self.offsets,)  # what pickle makes it of again
 
 
 class LogTruncationError(PartitionError):
@@ -202,6 +204,7 @@ class LogTruncationError(PartitionError):
     def __init__(self, tp: TopicPartition, position: int, divergent_offset: int | None) -> None:
         at = "" if divergent_offset is None else f" from offset {divergent_offset} on"
         super().__init__(f"{tp}: the log has changed{at}, the position was {position}", [tp])
+        self.args = (tp, position, divergent_offset)
         self.position = position
         self.divergent_offset = divergent_offset
 
@@ -211,6 +214,7 @@ class NoProgressError(PartitionError):
 
     def __init__(self, tp: TopicPartition, offset: int, size: int) -> None:
         super().__init__(f"{tp}: {size} bytes at offset {offset} hold no whole record batch", [tp])
+        self.args = (tp, offset, size)
         self.offset = offset
 
 
@@ -221,6 +225,7 @@ class CommitError(PartitionError):
         why = ", ".join(f"{tp}: {error}" for tp, error in errors.items())
         super().__init__(f"not committed: {why}", errors)
         self.errors = dict(errors)
+        self.args = (self.errors,)
         self.retriable = all(error.retriable for error in errors.values())
 
 

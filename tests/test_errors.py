@@ -5,6 +5,7 @@ That the appendix is what Java says is tested in tests/integration/test_error_ta
 
 from __future__ import annotations
 
+import copy
 import inspect
 import pickle
 import re
@@ -26,6 +27,7 @@ from dekaf_proto.errors import (
     WakeupError,
     broker_error,
 )
+from dekaf_proto.types import TopicPartition
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "protocol-behaviour.md"
 EXCEPTIONS = {
@@ -118,6 +120,39 @@ def test_only_a_broker_s_answer_is_retriable_by_its_code() -> None:
     assert DecodeError("FetchResponse v13", "", "reason").retriable is False
 
 
+TP = TopicPartition("orders", 3)
+#: A value for each parameter that an exception is made with.
+ARGUMENTS: dict[str, object] = {
+    "broker": "node 1",
+    "cause": ValueError("no JSON"),
+    "causes": [("::1", "refused")],
+    "code": 25,
+    "divergent_offset": 5,
+    "errors": {TP: broker_error(27)},
+    "field": "value",
+    "given": "7",
+    "last_error": broker_error(16),
+    "limit": 100,
+    "message": "why",
+    "name": "range",
+    "needed": "5+",
+    "next_offset": 9,
+    "offset": 7,
+    "offsets": {TP: 7},
+    "operation": "commit",
+    "option": "group_id",
+    "partition": 3,
+    "partitions": [TP],
+    "path": "topics",
+    "position": 7,
+    "reason": "too long",
+    "seconds": 1.5,
+    "since": 1_700_000_000.0,
+    "size": 101,
+    "topic": "orders",
+    "tp": TP,
+    "what": "FetchRequest v4",
+}
 EXAMPLES = [
     (DecodeError("FetchResponse v13", "responses[2].topic", "null"), "FetchResponse v13: responses[2].topic: null"),
     (DecodeError("FetchResponse v13", "", "3 bytes left over"), "FetchResponse v13: 3 bytes left over"),
@@ -132,16 +167,43 @@ EXAMPLES = [
     (CorruptRecordError("orders", 3, -1, "too short"), "orders-3: batch: too short"),
     (broker_error(16), "NOT_COORDINATOR (16)"),
     (broker_error(3, "no such topic"), "UNKNOWN_TOPIC_OR_PARTITION (3): no such topic"),
+    (errors.NotAssignedError("not mine: orders-3", [TP]), "not mine: orders-3"),
+    (errors.OffsetOutOfRangeError({TP: 7}), "the log does not have the offset to read: orders-3 at 7"),
+    (errors.LogTruncationError(TP, 7, 5), "orders-3: the log has changed from offset 5 on, the position was 7"),
+    (errors.LogTruncationError(TP, 7, None), "orders-3: the log has changed, the position was 7"),
+    (errors.NoProgressError(TP, 7, 10), "orders-3: 10 bytes at offset 7 hold no whole record batch"),
+    (errors.CommitFailedError("it left", 0, [TP]), str(errors.CommitFailedError("it left", 0, [TP]))),
 ]
 
 
 @pytest.mark.parametrize("error, text", EXAMPLES, ids=[text for _, text in EXAMPLES])
 def test_an_error_tells_what_and_survives_pickling(error: KafkaError, text: str) -> None:
     assert str(error) == text
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(again) is type(error)
+        assert str(again) == text
+        assert vars(again) == vars(error)
+
+
+def test_a_refused_commit_survives_pickling() -> None:
+    error = errors.CommitError({TP: broker_error(27)})
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(again) is errors.CommitError
+        assert str(again) == str(error) == "not committed: orders-3: REBALANCE_IN_PROGRESS (27)"
+        assert again.partitions == (TP,)
+        assert again.errors[TP].code == 27
+
+
+@pytest.mark.parametrize("name", EXCEPTIONS)
+def test_pickle_makes_each_error_of_its_arguments(name: str) -> None:
+    """Or a worker process that raises one would take its pool down with it."""
+    parameters = list(inspect.signature(EXCEPTIONS[name].__init__).parameters.values())[1:]
+    given = [ARGUMENTS[p.name] for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    error = EXCEPTIONS[name](*given)
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error)
-    assert str(again) == text
-    assert vars(again) == vars(error)
+    assert str(again) == str(error)
+    assert repr(vars(again)) == repr(vars(error))
 
 
 def test_what_was_wrong_is_in_attributes() -> None:

@@ -83,3 +83,18 @@ def test_it_is_the_wheel_that_is_tested() -> None:  # .ci/run sets the variable:
     assert (os.environ["DEKAF_EXPECT_COMPILED"] == "1") is dekaf_proto.COMPILED
     for root in ROOTS:
         assert "site-packages" in Path(str(root.__file__)).parts
+
+
+def test_a_source_distribution_has_the_folders_that_its_tests_need() -> None:
+    checkout = Path(__file__).resolve().parent.parent
+    grafted = set(re.findall(r"^graft (\w+)$", (checkout / "MANIFEST.in").read_text(encoding="utf-8"), re.MULTILINE))
+    imported: set[str] = set()
+    for path in (checkout / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            imported.update(name.split(".")[0] for name in names)
+    packages = {root.__name__ for root in ROOTS}
+    ours = {name for name in imported - packages if (checkout / name).is_dir()}
+    assert ours >= {"tests", "tools", "fuzz"}
+    assert grafted >= ours | {"docs"}  # read by tests, not imported

@@ -209,6 +209,7 @@ class LegacyBatch:
             min(max(start, 0), self.next_offset),  # so that it fits a machine integer
             key,
             value,
+            self._check_crc,
         )
         return cast("RecordIterator[K | bytes | None, V | bytes | None]", records)
 
@@ -218,7 +219,8 @@ class LegacyBatch:
 
     def corrupt(self, reason: str) -> CorruptRecordError:
         """The exception that says that this batch is damaged."""
-        return CorruptRecordError(self._topic, self._partition, self.last_offset, reason, self.next_offset)
+        end = self.next_offset if self._check_crc else -1  # as RecordBatch: nobody looked at the checksum
+        return CorruptRecordError(self._topic, self._partition, self.last_offset, reason, end)
 
     def __repr__(self) -> str:
         return (

@@ -41,6 +41,7 @@ from dekaf_proto.wire.values import (
 M = TypeVar("M", bound=Message)
 
 MAX_TAG: Final = 0x7FFFFFFF  # Java reads tags into an int, and writes no negative ones
+_UNKNOWN: Final = "unknown_tagged_fields"
 
 
 class _StructCodec(Codec):
@@ -280,12 +281,13 @@ class _Plan:
                 raise Malformed("", absent.name, absent.needed)
         for step in self._steps:
             step.encode(out, message)
+        untyped: Any = message  # compiled code would check by itself, with a TypeError, what is declared
         if self._flexible:
-            self._encode_tags(out, message)
-        elif message.unknown_tagged_fields:
-            raise Malformed("the version has no tagged fields", "unknown_tagged_fields")
+            self._encode_tags(out, untyped)
+        elif untyped.unknown_tagged_fields:
+            raise Malformed("the version has no tagged fields", _UNKNOWN)
 
-    def _encode_tags(self, out: list[bytes], message: Struct) -> None:
+    def _encode_tags(self, out: list[bytes], message: Any) -> None:
         encoded: list[tuple[int, bytes]] = []
         for tagged in self._tagged:
             value = getattr(message, tagged.name)
@@ -299,11 +301,13 @@ class _Plan:
             except Malformed as e:
                 raise e.inside(tagged.name) from None
             encoded.append((tagged.tag, b"".join(parts)))
-        for unknown in message.unknown_tagged_fields:
-            known = self._known(unknown.tag)
-            if known is not None:
-                raise Malformed(f"tag {unknown.tag} is that of {known.name}", "unknown_tagged_fields")
-            encoded.append((unknown.tag, unknown.data))
+        given = message.unknown_tagged_fields
+        if given != ():
+            for tag, data in _unknown_tags(given):
+                known = self._known(tag)
+                if known is not None:
+                    raise Malformed(f"tag {tag} is that of {known.name}", _UNKNOWN)
+                encoded.append((tag, data))
         if not encoded:
             out.append(b"\0")
             return
@@ -312,11 +316,29 @@ class _Plan:
         last = -1
         for tag, data in encoded:
             if not last < tag <= MAX_TAG:
-                raise Malformed("a tag is given twice, negative or beyond 31 bits", "unknown_tagged_fields")
+                raise Malformed("a tag is given twice, negative or beyond 31 bits", _UNKNOWN)
             last = tag
             out.append(uvarint(tag))
             out.append(uvarint(len(data)))
             out.append(data)
+
+
+def _unknown_tags(given: object) -> list[tuple[int, bytes]]:
+    """What was given as unknown tagged fields, if it can be that."""
+    if not isinstance(given, (list, tuple)):
+        raise Malformed(f"expected a tuple, not {type_name(given)}", _UNKNOWN)
+    result: list[tuple[int, bytes]] = []
+    for i, item in enumerate(given):
+        if not isinstance(item, tuple) or len(item) != 2:
+            raise Malformed(f"expected a TaggedField, not {type_name(item)}", f"{_UNKNOWN}[{i}]")
+        tag: object = item[0]
+        data: object = item[1]
+        if not isinstance(tag, int):
+            raise Malformed(f"expected an int, not {type_name(tag)}", f"{_UNKNOWN}[{i}].tag")
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise Malformed(f"expected bytes, not {type_name(data)}", f"{_UNKNOWN}[{i}].data")
+        result.append((tag, as_bytes(data)))
+    return result
 
 
 def _is_empty_tuple(value: object, default: object) -> bool:

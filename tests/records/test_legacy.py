@@ -158,6 +158,17 @@ def test_messages_that_lie(magic: int) -> None:
         parse(bytes(bad), check_crc=False)
 
 
+@pytest.mark.parametrize("check, end", [(True, 105), (False, -1)])
+def test_where_no_checksum_was_looked_at_nobody_is_sent_to_the_end(check: bool, end: int) -> None:
+    made = parse(wrapper(message(0) + message(1)[:-1], offset=104), check_crc=check)
+    with pytest.raises(CorruptRecordError) as caught:
+        made.records()
+    assert (caught.value.offset, caught.value.next_offset) == (104, end)
+    with pytest.raises(CorruptRecordError) as caught:
+        parse(message(104, attributes=5), check_crc=check)
+    assert (caught.value.offset, caught.value.next_offset) == (104, end)
+
+
 @pytest.mark.parametrize("codec", [4, 5, 6, 7])
 @pytest.mark.parametrize("magic", [0, 1])
 def test_codecs_that_came_later(codec: int, magic: int) -> None:

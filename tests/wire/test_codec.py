@@ -231,6 +231,36 @@ def test_tags_that_can_not_be_written(message: Tagged) -> None:  # W18
     assert str(caught.value) == text
 
 
+@pytest.mark.parametrize(
+    "given, text",
+    [
+        (None, "unknown_tagged_fields: expected a tuple, not NoneType"),
+        ({9: b"x"}, "unknown_tagged_fields: expected a tuple, not dict"),
+        ((b"x",), "unknown_tagged_fields[0]: expected a TaggedField, not bytes"),
+        ((TaggedField(9, b""), (10, b"", b"")), "unknown_tagged_fields[1]: expected a TaggedField, not tuple"),
+        (((9.0, b""),), "unknown_tagged_fields[0].tag: expected an int, not float"),
+        ((TaggedField(9, b""), ("10", b"")), "unknown_tagged_fields[1].tag: expected an int, not str"),
+        (((9, "x"),), "unknown_tagged_fields[0].data: expected bytes, not str"),
+        (((9, None),), "unknown_tagged_fields[0].data: expected bytes, not NoneType"),
+    ],
+)
+def test_unknown_tagged_fields_of_a_wrong_type_are_refused(given: Any, text: str) -> None:
+    for message, path in (
+        (Tagged(unknown_tagged_fields=given), ""),
+        (Tagged(point=Point(1, unknown_tagged_fields=given)), "point."),
+    ):
+        with pytest.raises(EncodeError) as caught:
+            encode(message, 1)
+        assert str(caught.value) == f"Tagged v1: {path}{text}"
+
+
+@pytest.mark.parametrize("data", [bytearray(b"xyz"), memoryview(b"xyz"), memoryview(b"zyx")[::-1]])
+def test_unknown_tagged_fields_are_taken_as_a_list_and_of_any_buffer(data: Any) -> None:
+    given: Any = [TaggedField(9, data)]
+    decoded = decode(Tagged, 1, encode(Tagged(unknown_tagged_fields=given), 1))
+    assert decoded.unknown_tagged_fields == (TaggedField(9, b"xyz"),)
+
+
 def test_a_tagged_value_that_is_refused() -> None:
     with pytest.raises(EncodeError, match=r"^Tagged v1: number: 2147483648 does not fit int32$"):
         encode(Tagged(number=1 << 31), 1)
@@ -242,6 +272,9 @@ def test_a_version_without_tags_can_not_carry_any() -> None:
     text = "^Tagged v0: unknown_tagged_fields: the version has no tagged fields$"
     with pytest.raises(EncodeError, match=text):
         encode(Tagged(unknown_tagged_fields=(TaggedField(9, b""),)), 0)
+    given: Any = [TaggedField(9, b"")]
+    with pytest.raises(EncodeError, match=text):
+        encode(Tagged(unknown_tagged_fields=given), 0)
 
 
 # -------------------------------------------------------------------------------------------------- where an error was
