@@ -182,6 +182,11 @@ class Cluster:
         partition.leader = self._first_alive(partition)
         topic.partitions.append(partition)
 
+    def colliding(self, name: str) -> str | None:
+        """A topic whose name differs only in dots and underscores, which Kafka's metrics can't tell apart."""
+        alike = name.replace(".", "_")
+        return next((other for other in self.topics if other != name and other.replace(".", "_") == alike), None)
+
     def partition(self, name: str, index: int) -> Partition | None:
         """A partition, None if there is none."""
         topic = self.topics.get(name)
@@ -247,8 +252,6 @@ class Cluster:
 
     def coordinator_error(self, key: str, node: int, now: float) -> ErrorCode:
         """What a node has to say to a request for the coordinator of a group."""
-        if key == "":
-            return ErrorCode.INVALID_GROUP_ID
         return self._coordinators.error(key, node, now)
 
     def group_deadline(self) -> float:

@@ -296,7 +296,7 @@ class PartitionLog:
         """For a leader epoch: the highest one not above it that is known, and where that ended; (-1, -1) if it is newer
         than all that are known (KIP-320)."""
         known = [entry[0] for entry in self.epochs]
-        if epoch < 0 or epoch > known[-1]:
+        if epoch == -1 or epoch > known[-1]:
             return -1, -1
         if epoch == known[-1]:
             return epoch, self.end_offset

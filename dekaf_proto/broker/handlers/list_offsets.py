@@ -48,12 +48,13 @@ def list_offsets(exchange: Exchange, request: ListOffsetsRequest) -> ListOffsets
                 topic.name,
                 [
                     _partition(exchange, topic.name, partition, committed)
-                    if asked[topic.name, partition.partition_index] == 1
+                    if asked[topic.name, index] == 1
                     else _failed(partition, ErrorCode.INVALID_REQUEST)  # O3
-                    for partition in topic.partitions
+                    for index, partition in {each.partition_index: each for each in topic.partitions}.items()
                 ],
             )
             for topic in request.topics
+            if topic.partitions
         ]
     )
 
