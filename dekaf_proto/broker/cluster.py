@@ -155,8 +155,8 @@ class Cluster:
         if name in self.topics:
             raise ValueError(f"topic {name!r} exists")
         topic = Topic(name, self.new_id() if topic_id is None else topic_id, log_append_time=log_append_time)
-        self.topics[name] = topic
         self.add_partitions(topic, partitions, replicas)
+        self.topics[name] = topic
         return topic
 
     def delete_topic(self, name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -70,6 +70,33 @@ def test_nodes() -> None:
     assert broker.peer.frame(conn) is None
     broker.resume_node(1)
     assert broker.peer.frame(conn) is not None
+
+
+@pytest.mark.parametrize("nodes", [0, -1, [], [1, 1], [-1]])
+def test_nodes_that_can_t_be(nodes: Any) -> None:
+    with pytest.raises(ValueError, match="nodes have to be"):
+        Broker(nodes=nodes)
+
+
+def test_numbers_that_can_t_be() -> None:
+    with pytest.raises(ValueError, match="auto_create_partitions"):
+        Broker(auto_create_partitions=0)
+    broker = controls()
+    for action in (
+        lambda: broker.create_topic("u", -1),
+        lambda: broker.create_topic("u", replicas=4),
+        lambda: broker.create_partitions("t", -1),
+        lambda: broker.recreate_topic("t", -1),
+        lambda: broker.append("t", 0, [b"a"], per_batch=-1),
+        lambda: broker.append("t", 0, [b"a"], per_batch=0),
+    ):
+        with pytest.raises(ValueError, match=r"at least|replicas"):
+            action()
+    with pytest.raises(KeyError):
+        broker.disconnect(7)
+    with pytest.raises(KeyError):
+        broker.expire_sessions(7)
+    assert (broker.topics, broker.end_offset("t", 0)) == (["t"], 0)
 
 
 def test_connections_are_closed() -> None:
@@ -244,6 +271,11 @@ def engine(**options: object) -> Broker:
         **options,
     }
     return make_engine(given.pop("engine", None), **given)  # type: ignore[arg-type]
+
+
+def test_ports_that_there_are_not() -> None:
+    with pytest.raises(ConfigurationError, match="2 nodes need the ports 65535 to 65536"):
+        engine(nodes=[0, 5], port=65535)
 
 
 def test_an_engine_from_options() -> None:
