@@ -222,14 +222,17 @@ class InProcess(ABC):
         self, topic: str, partition: int, keep: Callable[[AnyRecord], bool] | None = None, *, keep_empty: bool = False
     ) -> None:
         """Removes the records for which `keep` is false, by default those that have no key, or whose key has a later
-        record; offsets stay as they are. With `keep_empty` a batch that loses everything remains as an empty one, else
-        it is gone."""
+        record, or that belong to an aborted transaction; from the first open transaction on, all stay. Offsets stay as
+        they are. With `keep_empty` a batch that loses everything remains as an empty one, else it is gone."""
         log = self._log(topic, partition)
         if keep is None:
             latest: dict[bytes | None, int] = {
-                record.key: record.offset for record in log.records() if record.key is not None
+                record.key: record.offset for record in log.settled_records() if record.key is not None
             }
-            log.compact(lambda record: latest.get(record.key) == record.offset, keep_empty=keep_empty)
+            end = log.last_stable_offset
+            log.compact(
+                lambda record: record.offset >= end or latest.get(record.key) == record.offset, keep_empty=keep_empty
+            )
         else:
             log.compact(keep, keep_empty=keep_empty)
         self._changed()
