@@ -338,7 +338,10 @@ class InProcess(ABC):
         """Stores offsets for a group; a negative one erases."""
         for partition, given in offsets.items():
             committed = given if isinstance(given, CommittedOffset) else CommittedOffset(given)
-            self.cluster.group(group).commit(partition, committed)
+            if committed.offset < 0:
+                self.cluster.group(group).erase(partition)
+            else:
+                self.cluster.group(group).commit(partition, committed)
         self._changed()
 
     def expire_sessions(self, node: int | None = None) -> None:

@@ -109,10 +109,12 @@ def test_offsets_are_stored(version: int) -> None:  # P1
     peer = cluster()
     offsets = {T0: CommittedOffset(42, 3 if version >= 6 else -1, "note"), T1: CommittedOffset(7, -1, None)}
     assert commit(peer, version, offsets) == [0, 0]
+    offsets[T1] = CommittedOffset(7, -1, "")  # no metadata are empty ones
     assert peer.broker.committed("g") == offsets
     assert peer.broker.committed("h") == {}
-    assert commit(peer, version, {T0: CommittedOffset(-1)}) == [0]  # P2: the broker takes it, and the offset is gone
-    assert list(peer.broker.committed("g")) == [T1]
+    offsets[T0] = CommittedOffset(-5, metadata="what")
+    assert commit(peer, version, {T0: offsets[T0]}) == [0]  # P2: the broker takes it as it is
+    assert peer.broker.committed("g") == offsets
 
 
 def test_each_partition_has_its_own_answer() -> None:  # P5

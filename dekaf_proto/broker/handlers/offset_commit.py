@@ -70,6 +70,6 @@ def _commit(exchange: Exchange, group: str, topic: str | None, asked: OffsetComm
         return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     if is_too_large(asked.committed_metadata):
         return ErrorCode.OFFSET_METADATA_TOO_LARGE
-    committed = CommittedOffset(asked.committed_offset, asked.committed_leader_epoch, asked.committed_metadata)
+    committed = CommittedOffset(asked.committed_offset, asked.committed_leader_epoch, asked.committed_metadata or "")
     exchange.cluster.group(group).commit(TopicPartition(topic, asked.partition_index), committed)
     return ErrorCode.NONE

@@ -78,7 +78,7 @@ class _Commit:
             return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
         if is_too_large(asked.committed_metadata):
             return ErrorCode.OFFSET_METADATA_TOO_LARGE
-        offset = CommittedOffset(asked.committed_offset, asked.committed_leader_epoch, asked.committed_metadata)
+        offset = CommittedOffset(asked.committed_offset, asked.committed_leader_epoch, asked.committed_metadata or "")
         at = TopicPartition(topic, asked.partition_index)
         cluster.group(self.request.group_id).pending.add(self.request.producer_id, at, offset)
         return ErrorCode.NONE
