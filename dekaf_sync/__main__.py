@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -55,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         "into it, and deletes it at the end",
     )
     demo.add_argument("--orders", type=_positive, default=400, help="how many (%(default)s)")
-    demo.add_argument("--speed", type=float, default=1.0, help="2 is twice as fast (%(default)s)")
+    demo.add_argument("--speed", type=_speed, default=1.0, help="2 is twice as fast (%(default)s)")
     demo.add_argument("--plain", action="store_true", help="lines instead of a table")
     return parser
 
@@ -70,6 +71,9 @@ def _demo(args: argparse.Namespace) -> int:
         return run(plan)
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # nobody reads any more, as after `| head`; Python tries once more at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def _broker(args: argparse.Namespace) -> int:
@@ -106,6 +110,13 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
     return number
+
+
+def _speed(text: str) -> float:
+    speed = float(text)
+    if not 0 < speed < float("inf"):
+        raise argparse.ArgumentTypeError("must be more than 0")
+    return speed
 
 
 def _topic(text: str) -> tuple[str, int]:

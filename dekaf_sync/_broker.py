@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from dekaf_proto.broker import Broker, GroupOptions
-from dekaf_proto.broker.controls import Controls, make_engine
-from dekaf_proto.errors import ClosedError, ForkedError, InternalError, KafkaTimeoutError, LocalProtocolError
+from dekaf_proto.broker.controls import Controls, crashed, make_engine
+from dekaf_proto.errors import ClosedError, ForkedError, KafkaTimeoutError, LocalProtocolError
 from dekaf_sync._server import Server
 
 if TYPE_CHECKING:
@@ -105,7 +105,8 @@ class EmbeddedBroker(Controls):
         self._thread.start()
 
     def stop(self) -> None:
-        """Closes all connections and ends the thread. Stopping again does nothing. InternalError if it has crashed."""
+        """Closes all connections and ends the thread. Stopping again does nothing. InternalError if it has crashed,
+        LocalProtocolError if that was a fault's function."""
         self._stop = True
         if self._server is None or self._process != os.getpid():
             self._ended = True
@@ -115,7 +116,7 @@ class EmbeddedBroker(Controls):
                 self._server.wake()
         self._thread.join()
         if self._crash is not None:
-            raise self._crashed()
+            raise crashed(self._crash)
 
     def call(self, action: Callable[[Broker, float], T]) -> T:
         """Returns `action(broker, now)`, run in the broker's thread, or raises what that raises. The broker answers
@@ -143,18 +144,13 @@ class EmbeddedBroker(Controls):
 
     def _check(self) -> None:
         if self._crash is not None:
-            raise self._crashed()
+            raise crashed(self._crash)
         if self._ended or self._stop:
             raise ClosedError("the embedded broker has been stopped")
         if self._server is None:
             raise LocalProtocolError("the embedded broker is to be used in a `with` block, or after start()")
         if self._process != os.getpid():
             raise ForkedError("the embedded broker is in the process that was forked: use it there")
-
-    def _crashed(self) -> InternalError:
-        error = InternalError(f"the embedded broker has crashed; this is a bug in dekaf: {self._crash!r}")
-        error.__cause__ = self._crash
-        return error
 
     # ----------------------------------------------------------------------------------------------------- the thread
 
@@ -179,7 +175,9 @@ class EmbeddedBroker(Controls):
                 self._ended = True
                 server.close()
             for _, future in self._calls:
-                future.set_exception(self._crashed() if self._crash else ClosedError("the embedded broker has stopped"))
+                future.set_exception(
+                    crashed(self._crash) if self._crash else ClosedError("the embedded broker has stopped")
+                )
 
     def _execute(self, server: Server, action: Callable[[Broker, float], Any], future: Future[Any]) -> None:
         try:

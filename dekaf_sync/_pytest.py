@@ -37,5 +37,5 @@ def dekaf_broker(request: pytest.FixtureRequest) -> Iterator[EmbeddedBroker]:
     from dekaf_sync import EmbeddedBroker
 
     mark = request.node.get_closest_marker("dekaf_broker")
-    with EmbeddedBroker(**({} if mark is None else mark.kwargs)) as broker:
+    with EmbeddedBroker(*(mark.args if mark else ()), **(mark.kwargs if mark else {})) as broker:
         yield broker

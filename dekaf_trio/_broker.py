@@ -19,8 +19,8 @@ import trio
 import trio.testing
 
 from dekaf_proto.broker import Broker, GroupOptions
-from dekaf_proto.broker.controls import Controls, can_t_listen, make_engine
-from dekaf_proto.errors import ClosedError, InternalError, KafkaTimeoutError, LocalProtocolError
+from dekaf_proto.broker.controls import Controls, can_t_listen, crashed, make_engine
+from dekaf_proto.errors import ClosedError, KafkaTimeoutError, LocalProtocolError
 from dekaf_proto.events import Address, Connect, Listen, Send
 from dekaf_trio._network import Network
 from dekaf_trio._server import Client, Port, reason_of
@@ -128,13 +128,13 @@ class EmbeddedBroker(Controls):
         # It is told of no error: the nursery would make a group of it, while Python raises it again as it is.
         await self._nursery.__aexit__(None, None, None)
         if self._crash is not None and error is None:
-            raise self._crashed()
+            raise crashed(self._crash)
 
     @trio.lowlevel.enable_ki_protection
     def call(self, action: Callable[[Broker, float], T]) -> T:
         """Returns `action(broker, now)`, or raises what that raises."""
         if self._crash is not None:
-            raise self._crashed()
+            raise crashed(self._crash)
         if self._ended:
             raise ClosedError("the embedded broker has been stopped")
         if self._tasks is None:
@@ -269,11 +269,6 @@ class EmbeddedBroker(Controls):
             async for data in client.to_send:
                 await client.stream.send_all(data)
         client.scope.cancel()
-
-    def _crashed(self) -> InternalError:
-        error = InternalError(f"the embedded broker has crashed; this is a bug in dekaf: {self._crash!r}")
-        error.__cause__ = self._crash
-        return error
 
     # ------------------------------------------------------------------------------------------------------ in memory
 

@@ -155,8 +155,8 @@ class Cluster:
         if name in self.topics:
             raise ValueError(f"topic {name!r} exists")
         topic = Topic(name, self.new_id() if topic_id is None else topic_id, log_append_time=log_append_time)
-        self.topics[name] = topic
         self.add_partitions(topic, partitions, replicas)
+        self.topics[name] = topic
         return topic
 
     def delete_topic(self, name: str) -> None:
@@ -181,6 +181,11 @@ class Cluster:
         partition = Partition(topic, len(topic.partitions), replicas, None)
         partition.leader = self._first_alive(partition)
         topic.partitions.append(partition)
+
+    def colliding(self, name: str) -> str | None:
+        """A topic whose name differs only in dots and underscores, which Kafka's metrics can't tell apart."""
+        alike = name.replace(".", "_")
+        return next((other for other in self.topics if other != name and other.replace(".", "_") == alike), None)
 
     def partition(self, name: str, index: int) -> Partition | None:
         """A partition, None if there is none."""
@@ -247,8 +252,6 @@ class Cluster:
 
     def coordinator_error(self, key: str, node: int, now: float) -> ErrorCode:
         """What a node has to say to a request for the coordinator of a group."""
-        if key == "":
-            return ErrorCode.INVALID_GROUP_ID
         return self._coordinators.error(key, node, now)
 
     def group_deadline(self) -> float:

@@ -15,7 +15,7 @@ from dekaf_proto.broker.faults import Fault
 from dekaf_proto.broker.groups import CommittedOffset, GroupOptions, GroupSnapshot
 from dekaf_proto.broker.inprocess import NewRecord
 from dekaf_proto.broker.log import AnyRecord
-from dekaf_proto.errors import ConfigurationError
+from dekaf_proto.errors import ConfigurationError, InternalError, LocalProtocolError
 from dekaf_proto.events import Listen
 from dekaf_proto.records import Codec
 from dekaf_proto.types import TopicPartition
@@ -263,6 +263,9 @@ def make_engine(
         raise ConfigurationError("host", "must be an address that clients can connect to: nodes advertise it")
     if not 0 <= port <= 65535:
         raise ConfigurationError("port", f"must be between 0 and 65535, not {port}")
+    count = nodes if isinstance(nodes, int) else len(nodes)
+    if port and port + count - 1 > 65535:
+        raise ConfigurationError("port", f"{count} nodes need the ports {port} to {port + count - 1}")
     if engine is None:
         engine = Broker(
             nodes=nodes,
@@ -276,6 +279,17 @@ def make_engine(
     for name, partitions in (topics or {}).items():
         engine.create_topic(name, partitions)
     return engine
+
+
+def crashed(cause: BaseException) -> InternalError | LocalProtocolError:
+    """What the program is told after the engine has raised: that it was wrong itself, or that dekaf was."""
+    error: InternalError | LocalProtocolError
+    if isinstance(cause, LocalProtocolError):
+        error = LocalProtocolError(f"the embedded broker has stopped: {cause}")
+    else:
+        error = InternalError(f"the embedded broker has crashed; this is a bug in dekaf: {cause!r}")
+    error.__cause__ = cause
+    return error
 
 
 def can_t_listen(order: Listen, reason: str) -> str:

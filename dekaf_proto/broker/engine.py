@@ -107,6 +107,10 @@ class Broker(InProcess):
         keep_requests: int = 10_000,
     ) -> None:
         numbers = list(range(nodes)) if isinstance(nodes, int) else list(nodes)
+        if not numbers or len({*numbers}) < len(numbers) or min(numbers) < 0:
+            raise ValueError(f"nodes have to be a number, or different numbers from 0 on, not {nodes!r}")
+        if auto_create_partitions is not None and auto_create_partitions < 1:
+            raise ValueError(f"auto_create_partitions has to be at least 1, or None, not {auto_create_partitions}")
         places = {
             number: (host.replace("{node}", str(number)), port + index if port else 0, (racks or {}).get(number))
             for index, number in enumerate(numbers)
@@ -287,8 +291,9 @@ class Broker(InProcess):
 
     def disconnect(self, node: int | None = None) -> None:
         """Closes the connections to a node, or all; clients may connect again at once."""
+        only = None if node is None else self.cluster.nodes[node]
         for connection in list(self._connections.values()):
-            if node in (None, connection.node.number):
+            if only in (None, connection.node):
                 self._disconnect(connection)
 
     # ------------------------------------------------------------------------------------------------------- requests

@@ -32,8 +32,11 @@ class Exchange:
     versions: dict[ApiKey, VersionRange]
     transactions: TransactionCoordinator
 
-    def coordinator_error(self, group: str) -> ErrorCode:
-        """What this node says instead of an answer, if it can't speak for the group."""
+    def coordinator_error(self, group: str, *, may_be_empty: bool = False) -> ErrorCode:
+        """What this node says instead of an answer, if it can't speak for the group. `may_be_empty`: the empty name is
+        a group's like any other; such a group can have offsets, but no members."""
+        if group == "" and not may_be_empty:
+            return ErrorCode.INVALID_GROUP_ID
         return self.cluster.coordinator_error(group, self.node, self.now)
 
     def transaction_error(self, transactional_id: str) -> ErrorCode:
@@ -76,7 +79,7 @@ Handler = Callable[[Exchange, Any], Outcome]
 
 
 def check_epoch(partition: Partition, leader_epoch: int) -> ErrorCode:
-    """Compares the leader epoch that a client believes in with the present one (KIP-320)."""
-    if leader_epoch < 0 or leader_epoch == partition.leader_epoch:
+    """Compares the leader epoch that a client believes in, -1 for none, with the present one (KIP-320)."""
+    if leader_epoch == -1 or leader_epoch == partition.leader_epoch:
         return ErrorCode.NONE
     return ErrorCode.FENCED_LEADER_EPOCH if leader_epoch < partition.leader_epoch else ErrorCode.UNKNOWN_LEADER_EPOCH

@@ -24,19 +24,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, get_args
 
-from dekaf_proto.errors import ErrorCode
+from dekaf_proto.errors import ErrorCode, LocalProtocolError
 from dekaf_proto.messages import ApiKey
 from dekaf_proto.messages.header import RequestHeader
 from dekaf_proto.wire.schema import Request, Response
 
 When = Literal["before", "after"]
+T = TypeVar("T")
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Fault:
-    """One fault; see the module for its effects. `hits` counts the requests that had it."""
+    """One fault; see the module for its effects. `hits` counts the requests that had it. ValueError for an argument
+    that can't be."""
 
     api: ApiKey | None = None
     node: int | None = None
@@ -55,6 +57,17 @@ class Fault:
     reply: bytes | None = None
     hits: int = 0
 
+    def __post_init__(self) -> None:
+        if self.api is not None and self.api not in list(ApiKey):
+            raise ValueError(f"api has to be an ApiKey, not {self.api!r}")
+        for name in ("drop", "silent"):
+            if getattr(self, name) not in (None, *get_args(When)):
+                raise ValueError(f"{name} has to be 'before' or 'after', not {getattr(self, name)!r}")
+        for name, least in (("times", 1), ("delay", 0), ("truncate", 0), ("throttle_time_ms", 0)):
+            given = getattr(self, name)
+            if given is not None and given < least:
+                raise ValueError(f"{name} has to be at least {least}, not {given}")
+
     @property
     def spent(self) -> bool:
         """Whether it has been used `times` times."""
@@ -66,7 +79,7 @@ class Fault:
             not self.spent
             and self.api in (None, header.request_api_key)
             and self.node in (None, node)
-            and (self.when is None or self.when(header, request))
+            and (self.when is None or bool(_called("when", self.when, header, request)))
         )
 
 
@@ -169,5 +182,16 @@ class ArmedFaults:
             if fault.throttle_time_ms is not None and hasattr(response, "throttle_time_ms"):
                 response.throttle_time_ms = fault.throttle_time_ms
             if fault.alter is not None:
-                response = fault.alter(request, response)
+                altered = _called("alter", fault.alter, request, response)
+                if type(altered) is not type(response):
+                    raise LocalProtocolError(f"a fault's `alter` has to return a response, not {altered!r}")
+                response = altered
         return response
+
+
+def _called(name: str, function: Callable[..., T], *arguments: object) -> T:
+    """What a program's function returns. LocalProtocolError if it raises: the fault is the program's."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        raise LocalProtocolError(f"a fault's `{name}` has raised {error!r}") from error

@@ -65,13 +65,14 @@ class InProcess(ABC):
         `compacted` and `max_message_bytes` limit what clients may produce: records without a key, batches above the
         size are refused. ValueError if the topic exists, or for an illegal name or number.
         """
+        _at_least(0, "partitions", partitions)
         topic = self.cluster.create_topic(name, partitions, replicas, topic_id, log_append_time)
         topic.compacted, topic.max_message_bytes = compacted, max_message_bytes
         return topic.id
 
     def create_partitions(self, name: str, count: int) -> None:
         """Adds `count` partitions to a topic."""
-        self.cluster.add_partitions(self._topic(name), count)
+        self.cluster.add_partitions(self._topic(name), _at_least(0, "count", count))
 
     def delete_topic(self, name: str) -> None:
         """Deletes a topic with its records, and the offsets that groups have committed for it."""
@@ -81,10 +82,11 @@ class InProcess(ABC):
     def recreate_topic(self, name: str, partitions: int | None = None) -> Uuid:
         """Deletes a topic and creates it anew: another id, empty, leader epochs from 0 on. Returns the new id."""
         old = self._topic(name)
+        count = _at_least(0, "partitions", len(old.partitions) if partitions is None else partitions)
         self.delete_topic(name)
         return self.create_topic(
             name,
-            len(old.partitions) if partitions is None else partitions,
+            count,
             replicas=len(old.partitions[0].replicas) if old.partitions else None,
             log_append_time=old.log_append_time,
             compacted=old.compacted,
@@ -121,7 +123,7 @@ class InProcess(ABC):
         target = self._partition(topic, partition)
         log = target.log
         epoch = target.leader_epoch if leader_epoch is None else leader_epoch
-        size = len(records) if per_batch is None else per_batch
+        size = len(records) if per_batch is None else _at_least(1, "per_batch", per_batch)
         next_offset = first = log.end_offset if base_offset is None else base_offset
         append_time = self.unix_ms(now) if target.topic.log_append_time else None
         for start in range(0, len(records), size or 1):
@@ -220,14 +222,17 @@ class InProcess(ABC):
         self, topic: str, partition: int, keep: Callable[[AnyRecord], bool] | None = None, *, keep_empty: bool = False
     ) -> None:
         """Removes the records for which `keep` is false, by default those that have no key, or whose key has a later
-        record; offsets stay as they are. With `keep_empty` a batch that loses everything remains as an empty one, else
-        it is gone."""
+        record, or that belong to an aborted transaction; from the first open transaction on, all stay. Offsets stay as
+        they are. With `keep_empty` a batch that loses everything remains as an empty one, else it is gone."""
         log = self._log(topic, partition)
         if keep is None:
             latest: dict[bytes | None, int] = {
-                record.key: record.offset for record in log.records() if record.key is not None
+                record.key: record.offset for record in log.settled_records() if record.key is not None
             }
-            log.compact(lambda record: latest.get(record.key) == record.offset, keep_empty=keep_empty)
+            end = log.last_stable_offset
+            log.compact(
+                lambda record: record.offset >= end or latest.get(record.key) == record.offset, keep_empty=keep_empty
+            )
         else:
             log.compact(keep, keep_empty=keep_empty)
         self._changed()
@@ -333,14 +338,17 @@ class InProcess(ABC):
         """Stores offsets for a group; a negative one erases."""
         for partition, given in offsets.items():
             committed = given if isinstance(given, CommittedOffset) else CommittedOffset(given)
-            self.cluster.group(group).commit(partition, committed)
+            if committed.offset < 0:
+                self.cluster.group(group).erase(partition)
+            else:
+                self.cluster.group(group).commit(partition, committed)
         self._changed()
 
     def expire_sessions(self, node: int | None = None) -> None:
         """Forgets the fetch sessions of a node, or of all."""
-        for owner in self.cluster.nodes.values():
-            if node in (None, owner.number):
-                owner.sessions.expire_all()
+        nodes = self.cluster.nodes
+        for owner in nodes.values() if node is None else [nodes[node]]:
+            owner.sessions.expire_all()
 
     # -------------------------------------------------------------------------------------------------- transactions
 
@@ -383,3 +391,9 @@ class InProcess(ABC):
 
     def _log(self, topic: str, partition: int) -> PartitionLog:
         return self._partition(topic, partition).log
+
+
+def _at_least(least: int, name: str, number: int) -> int:
+    if number < least:
+        raise ValueError(f"{name} has to be at least {least}, not {number}")
+    return number

@@ -23,6 +23,7 @@ from dekaf_proto.types import TimestampType
 AnyRecord = Record[bytes | None, bytes | None]
 
 _NO_TIMESTAMP: Final = -1
+_NEVER: Final = 2**63 - 1
 
 
 class StoredBatch(NamedTuple):
@@ -42,6 +43,12 @@ class StoredBatch(NamedTuple):
     def codec(self) -> int:
         """The number of the codec, 0 where the batch is too damaged to say."""
         return self.data[22] & CODEC_BITS if self.magic == 2 and len(self.data) > 22 else 0
+
+    @property
+    def producer_id(self) -> int:
+        """The producer's id, -1 for none."""
+        whole = self.magic == 2 and len(self.data) >= HEADER_SIZE
+        return int(HEADER.unpack_from(self.data)[9]) if whole else -1
 
     def opened(self) -> RecordBatch | LegacyBatch | None:
         """The batch for reading, None if it can't be read."""
@@ -107,8 +114,9 @@ class PartitionLog:
 
     @property
     def last_stable_offset(self) -> int:
-        """The offset up to which read_committed consumers may read: the first one of an open transaction."""
-        return min([self.high_watermark, *self.open_transactions.values()])
+        """The offset up to which read_committed consumers may read: the first one of an open transaction, or what is
+        left of it."""
+        return min(self.high_watermark, max(self.start_offset, min(self.open_transactions.values(), default=_NEVER)))
 
     # ------------------------------------------------------------------------------------------------------ writing
 
@@ -296,7 +304,7 @@ class PartitionLog:
         """For a leader epoch: the highest one not above it that is known, and where that ended; (-1, -1) if it is newer
         than all that are known (KIP-320)."""
         known = [entry[0] for entry in self.epochs]
-        if epoch < 0 or epoch > known[-1]:
+        if epoch == -1 or epoch > known[-1]:
             return -1, -1
         if epoch == known[-1]:
             return epoch, self.end_offset
@@ -310,9 +318,15 @@ class PartitionLog:
         for index in range(first, len(self.batches)):
             yield self.batches[index]
 
-    def records(self) -> list[AnyRecord]:
-        """All records that are there."""
-        return [record for _, record in self._records()]
+    def settled_records(self) -> list[AnyRecord]:
+        """Those that a read_committed consumer gets."""
+        aborted = [(each.producer_id, range(each.first_offset, each.last_offset)) for each in self.aborted]
+        return [
+            record
+            for batch, record in self._records()
+            if record.offset < self.last_stable_offset
+            and not any(id == batch.producer_id and batch.base_offset in offsets for id, offsets in aborted)
+        ]
 
     def _records(self) -> Iterator[tuple[StoredBatch, AnyRecord]]:
         for batch in self._from(self.start_offset):

@@ -104,15 +104,17 @@ class Group:
     # --------------------------------------------------------------------------------------------------------- offsets
 
     def commit(self, partition: TopicPartition, committed: CommittedOffset) -> None:
-        """Stores an offset; a negative one erases what was there (P2)."""
+        """Stores an offset, also a negative one (P2)."""
         self.pending.committed(partition)
         self._store(partition, committed)
 
+    def erase(self, partition: TopicPartition) -> None:
+        """Forgets what was committed."""
+        self.pending.committed(partition)
+        self.offsets.pop(partition, None)
+
     def _store(self, partition: TopicPartition, committed: CommittedOffset) -> None:
-        if committed.offset < 0:
-            self.offsets.pop(partition, None)
-        else:
-            self.offsets[partition] = committed
+        self.offsets[partition] = committed
 
     def check_commit(self, generation: int, member_id: str, instance_id: str | None, now: float) -> ErrorCode:
         """Whether somebody may commit (P4, G25); if so, it is a sign of life as well (G20)."""

@@ -118,6 +118,18 @@ WRONG_TOPICS = [
     (topic("x", min_cleanable_dirty_ratio="half"), ErrorCode.INVALID_CONFIG),
     (topic("x", cleanup_policy="sometimes"), ErrorCode.INVALID_CONFIG),
     (topic("x", preallocate="yes"), ErrorCode.INVALID_CONFIG),
+    (topic("the_re.not"), ErrorCode.INVALID_TOPIC_EXCEPTION),  # there is a "the.re_not"
+    (topic("x", max_message_bytes="-1"), ErrorCode.INVALID_CONFIG),
+    (topic("x", max_message_bytes="2147483648"), ErrorCode.INVALID_CONFIG),
+    (topic("x", retention_ms="9223372036854775808"), ErrorCode.INVALID_CONFIG),
+    (topic("x", retention_ms="-2"), ErrorCode.INVALID_CONFIG),
+    (topic("x", retention_ms="1_0"), ErrorCode.INVALID_CONFIG),
+    (topic("x", compression_lz4_level="18"), ErrorCode.INVALID_CONFIG),
+    (topic("x", compression_gzip_level="0"), ErrorCode.INVALID_CONFIG),
+    (topic("x", min_cleanable_dirty_ratio="1.1"), ErrorCode.INVALID_CONFIG),
+    (topic("x", cleanup_policy="delete,"), ErrorCode.INVALID_CONFIG),
+    (topic("x", remote_storage_enable="true"), ErrorCode.INVALID_CONFIG),
+    (topic("x", min_compaction_lag_ms="6", max_compaction_lag_ms="5"), ErrorCode.INVALID_CONFIG),
     (manual("x", [0], partitions=1), ErrorCode.INVALID_REQUEST),
     (manual("x", [0], factor=1), ErrorCode.INVALID_REQUEST),
     (manual("x", [0], first=1), ErrorCode.INVALID_REPLICA_ASSIGNMENT),
@@ -132,11 +144,29 @@ WRONG_TOPICS = [
 def test_topics_that_can_t_be(asked: CreatableTopic, error: ErrorCode) -> None:
     peer = cluster()
     peer.broker.create_topic("there")
+    peer.broker.create_topic("the.re_not")
     result, fine = peer.ask(CreateTopicsRequest([asked, topic("fine", preallocate="true")]), 7).topics
     assert (result.error_code, fine.error_code) == (error, NONE)
     assert result.error_message
     assert (result.num_partitions, result.replication_factor, result.configs) == (-1, -1, [])
-    assert peer.broker.topics == ["there", "fine"]
+    assert peer.broker.topics == ["there", "the.re_not", "fine"]
+
+
+def test_values_are_written_in_several_ways() -> None:
+    peer = cluster()
+    options: dict[str, Any] = {
+        "cleanup_policy": "compact , delete",
+        "preallocate": " TRUE",
+        "message_timestamp_type": "LogAppendTime ",
+        "max_message_bytes": " +7 ",
+        "retention_bytes": "-3",
+        "min_cleanable_dirty_ratio": ".5",
+    }
+    asked = [topic("a", **options), topic("b", cleanup_policy=""), topic("c_d"), topic("c.d")]
+    assert [result.error_code for result in peer.ask(CreateTopicsRequest(asked), 7).topics] == [NONE] * 4
+    made = peer.broker.cluster.topics
+    assert (made["a"].log_append_time, made["a"].max_message_bytes, made["a"].compacted) == (True, 7, True)
+    assert not made["b"].compacted
 
 
 def test_topics_that_are_only_tried_or_named_twice_or_have_a_fault() -> None:
@@ -353,6 +383,7 @@ def test_offsets_are_deleted() -> None:
         {("t", 0): NONE, ("t", 9): unknown, ("nowhere", 0): unknown},
     )
     assert delete_offsets(group, ("t", 0)) == (NONE, {("t", 0): NONE})  # again
+    assert group.ask(OffsetDeleteRequest("g", [OffsetDeleteRequestTopic("t", [])]), 0).topics == []
     assert group.broker.committed("g") == {t1: CommittedOffset(2)}
     group.broker.faults.add(api=ApiKey.OFFSET_DELETE, error=ErrorCode.GROUP_AUTHORIZATION_FAILED)
     assert delete_offsets(group, ("t", 1)) == (NONE, {("t", 1): ErrorCode.GROUP_AUTHORIZATION_FAILED})
@@ -427,6 +458,7 @@ def test_configurations_of_topics(version: int) -> None:
     assert (segment.value, segment.config_source) == ("604800000", 5)
     if version >= 3:
         assert (retention.config_type, found["preallocate"].config_type) == (5, 1)
+    assert len(configs(peer, 2, "t", [], version).configs) == len(TOPIC)  # none is all
     [entry] = configs(peer, 2, "t", ["retention.ms", "what"], version, synonyms=True).configs
     assert [(s.name, s.value, s.source) for s in entry.synonyms] == [("retention.ms", "5", 1)]
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
 from dekaf_proto.broker import Broker, Fault, GroupOptions, GroupState, NewRecord
-from dekaf_proto.broker.controls import Controls, can_t_listen, make_engine
-from dekaf_proto.errors import ConfigurationError, ErrorCode
+from dekaf_proto.broker.controls import Controls, can_t_listen, crashed, make_engine
+from dekaf_proto.errors import ConfigurationError, ErrorCode, InternalError, LocalProtocolError
 from dekaf_proto.events import Listen
 from dekaf_proto.messages import ApiKey, MetadataRequest
 from dekaf_proto.records import Codec
@@ -70,6 +70,33 @@ def test_nodes() -> None:
     assert broker.peer.frame(conn) is None
     broker.resume_node(1)
     assert broker.peer.frame(conn) is not None
+
+
+@pytest.mark.parametrize("nodes", [0, -1, [], [1, 1], [-1]])
+def test_nodes_that_can_t_be(nodes: Any) -> None:
+    with pytest.raises(ValueError, match="nodes have to be"):
+        Broker(nodes=nodes)
+
+
+def test_numbers_that_can_t_be() -> None:
+    with pytest.raises(ValueError, match="auto_create_partitions"):
+        Broker(auto_create_partitions=0)
+    broker = controls()
+    for action in (
+        lambda: broker.create_topic("u", -1),
+        lambda: broker.create_topic("u", replicas=4),
+        lambda: broker.create_partitions("t", -1),
+        lambda: broker.recreate_topic("t", -1),
+        lambda: broker.append("t", 0, [b"a"], per_batch=-1),
+        lambda: broker.append("t", 0, [b"a"], per_batch=0),
+    ):
+        with pytest.raises(ValueError, match=r"at least|replicas"):
+            action()
+    with pytest.raises(KeyError):
+        broker.disconnect(7)
+    with pytest.raises(KeyError):
+        broker.expire_sessions(7)
+    assert (broker.topics, broker.end_offset("t", 0)) == (["t"], 0)
 
 
 def test_connections_are_closed() -> None:
@@ -165,6 +192,39 @@ def test_retention() -> None:
     assert broker.call(lambda b, _: b.log_start("t", 0)) == 5
 
 
+def test_compaction_knows_transactions() -> None:  # B6
+    broker = controls()
+
+    def keyed(*values: bytes) -> list[NewRecord]:
+        return [NewRecord(value, b"k") for value in values]
+
+    broker.append("t", 0, keyed(b"old", b"good"))
+    broker.append("t", 0, keyed(b"aborted"), producer_id=1, transactional=True)
+    broker.end_transaction("t", 0, 1, commit=False)
+    broker.compact("t", 0)
+    assert values(broker, 0) == [b"good"]  # what was aborted replaces nothing, and goes
+    broker.append("t", 0, keyed(b"committed"), producer_id=1, transactional=True)
+    broker.end_transaction("t", 0, 1, commit=True)
+    broker.append("t", 0, keyed(b"open"), producer_id=1, transactional=True)
+    broker.append("t", 0, keyed(b"behind it"))
+    broker.compact("t", 0)
+    assert values(broker, 0) == [b"committed", b"open", b"behind it"]  # what is open replaces nothing yet
+    broker.end_transaction("t", 0, 1, commit=True)
+    broker.compact("t", 0)
+    assert values(broker, 0) == [b"behind it"]
+
+
+def test_the_beginning_of_an_open_transaction_is_deleted() -> None:
+    broker = controls()
+    broker.append("t", 0, [b"1", b"2"], producer_id=1, transactional=True)
+    broker.append("t", 0, [b"3"])
+    stable = [broker.call(lambda engine, _: engine.last_stable_offset("t", 0))]
+    for before in (1, 3):
+        broker.delete_records("t", 0, before)
+        stable.append(broker.call(lambda engine, _: engine.last_stable_offset("t", 0)))
+    assert stable == [0, 1, 3]  # never below the log's start
+
+
 def test_compaction() -> None:
     broker = controls()
     broker.append(
@@ -246,6 +306,11 @@ def engine(**options: object) -> Broker:
     return make_engine(given.pop("engine", None), **given)  # type: ignore[arg-type]
 
 
+def test_ports_that_there_are_not() -> None:
+    with pytest.raises(ConfigurationError, match="2 nodes need the ports 65535 to 65536"):
+        engine(nodes=[0, 5], port=65535)
+
+
 def test_an_engine_from_options() -> None:
     made = engine(nodes=[4, 7], port=19092, topics={"orders": 3}, release="2.4", group_options=GroupOptions(max_size=2))
     assert [(e.node, e.port) for e in made.effects() if isinstance(e, Listen)] == [(4, 19092), (7, 19093)]
@@ -268,3 +333,11 @@ def test_what_is_said_of_a_port_that_is_taken() -> None:
     assert can_t_listen(Listen(1, "127.0.0.1", 9092), "Address already in use") == (
         "node 1 can't listen on 127.0.0.1:9092 (Address already in use): choose another port"
     )
+
+
+def test_who_is_to_blame() -> None:
+    ours, theirs = RuntimeError("why"), LocalProtocolError("a fault's `when` has raised")
+    found = [crashed(ours), crashed(theirs)]
+    assert [type(error) for error in found] == [InternalError, LocalProtocolError]
+    assert [error.__cause__ for error in found] == [ours, theirs]
+    assert ["a bug in dekaf" in str(error) for error in found] == [True, False]

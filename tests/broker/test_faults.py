@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from dekaf_proto.broker import Broker
+from dekaf_proto.broker import Broker, Fault
 from dekaf_proto.broker.faults import When
-from dekaf_proto.errors import DecodeError, ErrorCode
+from dekaf_proto.errors import DecodeError, ErrorCode, LocalProtocolError
 from dekaf_proto.messages import ApiKey, ListOffsetsRequest, MetadataRequest, MetadataResponse, OffsetCommitRequest
 from dekaf_proto.messages.offset_commit import OffsetCommitRequestPartition, OffsetCommitRequestTopic
 from tests.broker.peer import START, Peer
@@ -157,3 +159,35 @@ def test_garbage_instead_of_a_frame() -> None:
         peer.receive(conn, MetadataResponse, 13)
     assert peer.closed == []
     assert peer.ask(NOTHING, 13, conn=conn).brokers
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"api": "fetch"},
+        {"drop": "sometimes"},
+        {"silent": "then"},
+        {"times": 0},
+        {"delay": -0.1},
+        {"truncate": -1},
+        {"throttle_time_ms": -1},
+    ],
+)
+def test_faults_that_can_t_be(given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(given))} has to be"):
+        Fault(**given)
+
+
+def test_functions_of_a_program_that_are_wrong() -> None:
+    def broken(*_: object) -> Any:
+        raise RuntimeError("on purpose")
+
+    for fault, said in (
+        (Fault(when=broken), "`when` has raised RuntimeError"),
+        (Fault(alter=broken), "`alter` has raised RuntimeError"),
+        (Fault(alter=lambda *_: None), "has to return a response, not None"),  # type: ignore[arg-type]
+    ):
+        peer = cluster()
+        peer.broker.faults.put(fault)
+        with pytest.raises(LocalProtocolError, match=said):
+            peer.ask(NOTHING, 9)

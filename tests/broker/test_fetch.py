@@ -8,8 +8,8 @@ import pytest
 
 from dekaf_proto.broker import Broker, NewRecord
 from dekaf_proto.errors import ErrorCode
-from dekaf_proto.messages import ApiKey, FetchResponse
-from dekaf_proto.messages.fetch import FetchPartition, PartitionData
+from dekaf_proto.messages import ApiKey, FetchRequest, FetchResponse
+from dekaf_proto.messages.fetch import FetchPartition, FetchTopic, PartitionData
 from dekaf_proto.records import Codec, Visibility, judge_batches, read_batches
 from dekaf_proto.types import IsolationLevel, Uuid
 from tests.broker.peer import START, Peer
@@ -210,10 +210,19 @@ def test_a_held_high_watermark_hides_records() -> None:
 
 
 def failed(data: PartitionData) -> ErrorCode:
-    """The error; all numbers are -1 then (F23)."""
+    """The error; all numbers are -1 then (F23). What was there and could not be read has no list of transactions."""
     assert (data.high_watermark, data.last_stable_offset, data.log_start_offset) == (-1, -1, -1)
-    assert (data.records, data.preferred_read_replica, data.aborted_transactions) == (b"", -1, [])
-    return ErrorCode(data.error_code)
+    assert (data.records, data.preferred_read_replica) == (b"", -1)
+    error = ErrorCode(data.error_code)
+    assert data.aborted_transactions == ([] if error in NOT_READ else None)
+    return error
+
+
+NOT_READ = (
+    ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+    ErrorCode.UNKNOWN_TOPIC_ID,
+    ErrorCode.UNSUPPORTED_COMPRESSION_TYPE,
+)
 
 
 def test_unknown_partitions() -> None:
@@ -230,7 +239,7 @@ def test_unknown_partitions() -> None:
 def test_offsets_out_of_range() -> None:
     peer = filled()
     peer.broker.delete_records("t", 0, 5)
-    for offset in (4, 21):
+    for offset in (-1, 4, 21):
         assert failed(ask(peer, offset)) == ErrorCode.OFFSET_OUT_OF_RANGE
     assert values(ask(peer, 5))[0] == (4, b"04")
 
@@ -429,3 +438,33 @@ def test_a_diverging_epoch_only_if_asked() -> None:  # F29
     assert (diverging.epoch, diverging.end_offset) == (0, 10)
     assert failed(ask(peer, 14, last_fetched_epoch=5)) == ErrorCode.OFFSET_OUT_OF_RANGE
     assert ask(peer, 14, 11).diverging_epoch is None
+
+
+def test_a_diverging_epoch_beyond_the_end_of_the_log() -> None:  # F29: what was read has been truncated away
+    peer = filled(nodes=2)
+    peer.broker.truncate("t", 0, 10)
+    assert failed(ask(peer, 14)) == ErrorCode.OFFSET_OUT_OF_RANGE
+    assert failed(ask(peer, 14, last_fetched_epoch=5)) == ErrorCode.OFFSET_OUT_OF_RANGE
+    diverging = ask(peer, 14, last_fetched_epoch=0).diverging_epoch
+    assert diverging is not None
+    assert (diverging.epoch, diverging.end_offset) == (0, 10)
+    peer.broker.delete_records("t", 0, 5)
+    assert failed(ask(peer, 4, last_fetched_epoch=0)) == ErrorCode.OFFSET_OUT_OF_RANGE  # the beginning counts more
+
+
+def test_what_is_not_there_comes_last() -> None:
+    peer = filled()
+    wanted = [
+        FetchTopic(name, Uuid.ZERO, [FetchPartition(partition, -1, 0, partition_max_bytes=100_000)])
+        for name, partition in (("gone", 0), ("t", 9), ("t", 0), ("u", 0), ("t", 1))
+    ]
+    peer.broker.create_topic("u")
+    response = peer.ask(FetchRequest(topics=wanted, max_wait_ms=0), 12)
+    found = [(topic.topic, [p.partition_index for p in topic.partitions]) for topic in response.responses]
+    # A topic is named again where another one came in between.
+    assert found == [("t", [0]), ("u", [0]), ("t", [1]), ("gone", [0]), ("t", [9])]
+
+
+@pytest.mark.parametrize("epoch", [-1, -2])
+def test_no_leader_epoch(epoch: int) -> None:
+    assert ask(filled(), 0, leader_epoch=epoch).error_code == 0

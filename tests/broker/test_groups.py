@@ -39,7 +39,8 @@ def test_the_coordinator(version: int) -> None:  # G1
         assert found == (0, 2, "127.0.0.1", 9094)
     else:
         response = peer.ask(FindCoordinatorRequest(coordinator_keys=["g", "h"]), version, node=1)
-        assert [(c.key, c.error_code) for c in response.coordinators] == [("g", 0), ("h", 0)]
+        found_all = [(c.key, c.error_code, c.error_message) for c in response.coordinators]
+        assert found_all == [("g", 0, ""), ("h", 0, "")]
         first = response.coordinators[0]
         assert (first.node_id, first.host, first.port) == (2, "127.0.0.1", 9094)
 
@@ -108,17 +109,19 @@ def test_offsets_are_stored(version: int) -> None:  # P1
     peer = cluster()
     offsets = {T0: CommittedOffset(42, 3 if version >= 6 else -1, "note"), T1: CommittedOffset(7, -1, None)}
     assert commit(peer, version, offsets) == [0, 0]
+    offsets[T1] = CommittedOffset(7, -1, "")  # no metadata are empty ones
     assert peer.broker.committed("g") == offsets
     assert peer.broker.committed("h") == {}
-    assert commit(peer, version, {T0: CommittedOffset(-1)}) == [0]  # P2: the broker takes it, and the offset is gone
-    assert list(peer.broker.committed("g")) == [T1]
+    offsets[T0] = CommittedOffset(-5, metadata="what")
+    assert commit(peer, version, {T0: offsets[T0]}) == [0]  # P2: the broker takes it as it is
+    assert peer.broker.committed("g") == offsets
 
 
 def test_each_partition_has_its_own_answer() -> None:  # P5
     peer = cluster()
     unknown = TopicPartition("t", 9)
     elsewhere = TopicPartition("nowhere", 0)
-    long = CommittedOffset(2, metadata="é" * 2049)  # P1: 4,098 bytes
+    long = CommittedOffset(2, metadata="x" * 4097)  # P1
     found = commit(peer, 8, {unknown: CommittedOffset(1), T0: CommittedOffset(1), T1: long, elsewhere: long})
     assert found == [3, 0, ErrorCode.OFFSET_METADATA_TOO_LARGE, 3]
     assert peer.broker.committed("g") == {T0: CommittedOffset(1)}
@@ -129,12 +132,34 @@ def test_who_may_commit() -> None:  # P4, K20
     peer = cluster(2)
     one = {T0: CommittedOffset(1)}
     assert commit(peer, 8, one, node=1) == [ErrorCode.NOT_COORDINATOR]
-    assert commit(peer, 8, one, group="") == [ErrorCode.INVALID_GROUP_ID]
     assert commit(peer, 8, one, generation=1, member="m") == [ErrorCode.ILLEGAL_GENERATION]
     assert commit(peer, 9, one, generation=1, member="m") == [ErrorCode.GROUP_ID_NOT_FOUND]
     assert peer.broker.committed("g") == {}
     assert commit(peer, 8, one) == [0]
     assert commit(peer, 8, one, generation=1, member="m") == [ErrorCode.UNKNOWN_MEMBER_ID]
+
+
+@pytest.mark.parametrize(
+    "metadata, error",
+    [("é" * 4096, 0), ("é" * 4097, 12), ("\U0001f600" * 2048, 0), ("\U0001f600" * 2048 + "x", 12)],
+)
+def test_the_limit_of_metadata_is_one_of_characters(metadata: str, error: int) -> None:  # P1
+    assert commit(cluster(), 8, {T0: CommittedOffset(1, metadata=metadata)}) == [error]
+
+
+def test_a_group_without_a_name_has_offsets() -> None:  # P4
+    peer = cluster(2)
+    node = peer.broker.coordinator("")
+    assert node is not None
+    assert commit(peer, 8, {T0: CommittedOffset(3)}, group="", node=1 - node) == [ErrorCode.NOT_COORDINATOR]
+    assert commit(peer, 8, {T0: CommittedOffset(3)}, group="", node=node) == [0]
+    groups = [OffsetFetchRequestGroup("", topics=None)]
+    [answer] = peer.ask(OffsetFetchRequest(groups=groups), 9, node=node).groups
+    assert answer.topics[0].partitions[0].committed_offset == 3
+
+
+def test_topics_without_partitions_have_no_answer() -> None:
+    assert cluster().ask(OffsetCommitRequest("g", topics=[OffsetCommitRequestTopic("t")]), 9).topics == []
 
 
 def test_a_refused_commit_changes_nothing() -> None:
@@ -247,5 +272,5 @@ def test_several_groups() -> None:
     peer.broker.commit("h", {T0: 2})
     groups = [OffsetFetchRequestGroup(name, topics=None) for name in ("h", "g", "")]
     answer = peer.ask(OffsetFetchRequest(groups=groups), 9).groups
-    assert [(group.group_id, group.error_code) for group in answer] == [("h", 0), ("g", 0), ("", 24)]
+    assert [(group.group_id, group.error_code) for group in answer] == [("h", 0), ("g", 0), ("", 0)]
     assert [group.topics[0].partitions[0].committed_offset for group in answer[:2]] == [2, 1]

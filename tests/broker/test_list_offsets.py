@@ -127,7 +127,11 @@ def test_a_partition_twice() -> None:  # O3
         ListOffsetsPartition(0, timestamp=-2),
     ]
     [topic] = peer.ask(ListOffsetsRequest(-1, 0, [ListOffsetsTopic("t", asked)]), 7).topics
-    assert [partition.error_code for partition in topic.partitions] == [42, 0, 42]
+    assert [(p.partition_index, p.error_code) for p in topic.partitions] == [(0, 42), (2, 0)]
+
+
+def test_a_topic_without_partitions() -> None:
+    assert filled().ask(ListOffsetsRequest(-1, 0, [ListOffsetsTopic("t", [])]), 7).topics == []
 
 
 def test_a_new_leader_that_does_not_know_the_high_watermark() -> None:  # O4: 78

@@ -511,6 +511,13 @@ def test_several_leave_at_once() -> None:
     assert [m.member_id for m in group.view().members] == [b.id]
 
 
+def test_nobody_leaves_a_group_that_there_is_not() -> None:  # each member is told, not the request
+    members = [MemberIdentity("x"), MemberIdentity("", "one")]
+    response = peer().ask(LeaveGroupRequest("nowhere", members=members), 5)
+    assert (response.error_code, [m.error_code for m in response.members]) == (0, [ErrorCode.UNKNOWN_MEMBER_ID] * 2)
+    assert peer().ask(LeaveGroupRequest("nowhere", "x"), 2).error_code == ErrorCode.UNKNOWN_MEMBER_ID
+
+
 def test_one_that_waits_for_its_assignment_is_put_out() -> None:
     group = peer()
     a, b = pair(group)

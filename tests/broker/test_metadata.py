@@ -72,8 +72,55 @@ def test_topics_by_id() -> None:  # M6
     found, unknown = ask(peer, 12, orders, other)
     assert (found.error_code, found.name, found.topic_id) == (0, "orders", orders)
     assert (unknown.error_code, unknown.name, unknown.topic_id) == (ErrorCode.UNKNOWN_TOPIC_ID, None, other)
-    [unknown] = ask(peer, 11, other)
-    assert (unknown.error_code, unknown.name) == (ErrorCode.UNKNOWN_TOPIC_ID, "")
+
+
+@pytest.mark.parametrize("version", [10, 11])
+def test_topics_by_id_in_versions_that_only_tell_them(version: int) -> None:  # M6
+    peer = cluster()
+    orders = peer.broker.topic_id("orders")
+    for asked in (
+        MetadataRequestTopic(orders, None),
+        MetadataRequestTopic(orders, "orders"),
+        MetadataRequestTopic(name=None),
+    ):
+        response = peer.ask(MetadataRequest([asked, MetadataRequestTopic(name="orders")]), version)
+        assert [topic.error_code for topic in response.topics] == 2 * [ErrorCode.INVALID_REQUEST]
+        assert [topic.name for topic in response.topics] == [asked.name or "", "orders"]
+        assert (response.brokers, response.controller_id) == ([], -1)
+
+
+def test_each_topic_once() -> None:
+    peer = cluster()
+    orders = peer.broker.topic_id("orders")
+    assert [topic.name for topic in ask(peer, 12, "orders", "new", "orders")] == ["orders", "new"]
+    assert [topic.name for topic in ask(peer, 12, "__consumer_offsets", orders, orders)] == [
+        "orders"
+    ]  # ids alone count
+
+
+@pytest.mark.parametrize("version", [8, 10, 11, 13])
+def test_what_may_be_done(version: int) -> None:
+    peer = cluster()
+    response = peer.ask(MetadataRequest(None), version)
+    nothing = -(2**31)
+    assert [topic.topic_authorized_operations for topic in response.topics] == [nothing, nothing]
+    assert response.cluster_authorized_operations == nothing
+    request = MetadataRequest([MetadataRequestTopic(name="orders")], include_topic_authorized_operations=True)
+    request.include_cluster_authorized_operations = version <= 10
+    response = peer.ask(request, version)
+    assert [topic.topic_authorized_operations for topic in response.topics] == [0b1101_1111_1000]
+    assert response.cluster_authorized_operations == (0b1_1111_1010_0000 if version <= 10 else nothing)
+    if version >= 12:
+        request = MetadataRequest([MetadataRequestTopic(Uuid(bytes(15) + b"\x09"), None)])
+        request.include_topic_authorized_operations = True
+        assert peer.ask(request, version).topics[0].topic_authorized_operations == nothing
+
+
+def test_a_name_that_collides_is_not_made_on_the_way() -> None:
+    peer = cluster()
+    peer.broker.create_topic("a.b")
+    assert ask(peer, 9, "a_b", create=True)[0].error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    assert ask(peer, 9, "a_b", create=True)[0].error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
 
 
 def test_a_topic_is_recreated() -> None:

@@ -38,7 +38,7 @@ def moved() -> Peer:
 
 @pytest.mark.parametrize("version", [2, 3, 4])
 @pytest.mark.parametrize(
-    "epoch, found, end", [(0, 0, 3), (1, 0, 3), (2, 2, 5), (4, 2, 5), (6, 6, 6), (7, -1, -1), (-1, -1, -1)]
+    "epoch, found, end", [(0, 0, 3), (1, 0, 3), (2, 2, 5), (4, 2, 5), (6, 6, 6), (7, -1, -1), (-1, -1, -1), (-2, -2, 0)]
 )
 def test_where_epochs_end(version: int, epoch: int, found: int, end: int) -> None:
     answer = ask(moved(), epoch, version=version)
@@ -61,6 +61,8 @@ def test_who_may_answer() -> None:
     assert ask(peer, 0, partition=1).error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     assert ask(peer, 0, current=5).error_code == ErrorCode.FENCED_LEADER_EPOCH
     assert ask(peer, 0, current=6).error_code == 0
+    assert ask(peer, 0, current=-1).error_code == 0
+    assert ask(peer, 0, current=-2).error_code == ErrorCode.FENCED_LEADER_EPOCH  # only -1 is none
     answer = ask(peer, 0, current=7)
     assert (answer.error_code, answer.leader_epoch, answer.end_offset) == (ErrorCode.UNKNOWN_LEADER_EPOCH, -1, -1)
 

@@ -135,12 +135,12 @@ def test_errors_on_order_and_other_coordinators() -> None:
     assert p.commit(5) == "INVALID_GROUP_ID"
 
 
-def test_negative_offsets_erase() -> None:
+def test_negative_offsets_are_kept_as_they_are() -> None:  # P2
     peer, p = start()
     peer.broker.commit("g", {T0: CommittedOffset(3, 1, "x")})
-    p.commit(-1)
+    p.commit(-1, metadata=None)
     p.end()
-    assert peer.broker.committed("g") == {}
+    assert peer.broker.committed("g") == {T0: CommittedOffset(-1, -1, "")}
 
 
 def test_the_group_keeps_them_when_its_coordinator_moves() -> None:

@@ -126,6 +126,28 @@ def test_a_crash_of_the_broker_is_told() -> None:
         broker.stop()
 
 
+@pytest.mark.parametrize("what", ["when", "alter", "no response"])
+def test_a_fault_of_the_program_s_is_told_as_one(what: str) -> None:
+    def broken(*_: object) -> Any:
+        raise RuntimeError("on purpose")
+
+    def nothing(*_: object) -> Any:
+        return None
+
+    faults = {"when": Fault(when=broken), "alter": Fault(alter=broken), "no response": Fault(alter=nothing)}
+    broker = EmbeddedBroker()
+    broker.start()
+    broker.add_fault(faults[what])
+    with connect(broker) as sock:
+        sock.sendall(QUESTION)
+        assert sock.recv(1) == b""
+    said = "has to return a response, not None" if what == "no response" else f"`{what}` has raised.*on purpose"
+    with pytest.raises(LocalProtocolError, match=said):
+        broker.wait_until(lambda: broker.nodes == [])
+    with pytest.raises(LocalProtocolError, match=said):
+        broker.stop()
+
+
 def test_nothing_is_left() -> None:
     before = threading.active_count()
     with EmbeddedBroker() as broker, connect(broker):

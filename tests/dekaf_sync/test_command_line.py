@@ -67,6 +67,9 @@ def test_a_broker_whose_port_is_taken(capsys: pytest.CaptureFixture[str], free_s
         (["broker", "--topic", "x:0"], "'x:0' is not NAME or NAME:PARTITIONS"),
         (["broker", "--nodes", "0"], "must be at least 1"),
         (["demo", "--orders", "0"], "must be at least 1"),
+        (["demo", "--speed", "0"], "must be more than 0"),
+        (["demo", "--speed", "-1"], "must be more than 0"),
+        (["demo", "--speed", "nan"], "must be more than 0"),
     ],
 )
 def test_arguments_that_can_t_be(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,7 +79,9 @@ def test_arguments_that_can_t_be(arguments: list[str], said: str, capsys: pytest
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["--host", "0.0.0.0"], ["--topic", "a b"], ["--port", "70000"]])
+@pytest.mark.parametrize(
+    "arguments", [["--host", "0.0.0.0"], ["--topic", "a b"], ["--port", "70000"], ["--port", "65535", "--nodes", "2"]]
+)
 def test_options_that_the_broker_refuses(
     arguments: list[str], capsys: pytest.CaptureFixture[str], free_signals: None
 ) -> None:
@@ -85,6 +90,16 @@ def test_options_that_the_broker_refuses(
 
 
 # -------------------------------------------------------------------------------------------------------------- demo
+
+
+def test_the_demo_goes_without_a_word_when_nobody_reads_it() -> None:
+    with subprocess.Popen([*DEKAF, "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() != ""
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait() == 1
 
 
 def test_the_demo() -> None:

@@ -44,9 +44,13 @@ def test_a_broker_for_each_test(pytester: pytest.Pytester) -> None:
             @pytest.mark.dekaf_broker(nodes=2)
             def test_of_its_own(self, dekaf_broker):
                 assert dekaf_broker.nodes == [0, 1]
+
+        @pytest.mark.dekaf_broker(2, topics={"orders": 1})
+        def test_nodes_alone(dekaf_broker):
+            assert (dekaf_broker.nodes, dekaf_broker.topics) == ([0, 1], ["orders"])
         """
     )
-    pytester.runpytest_inprocess(*PLUGIN).assert_outcomes(passed=4)
+    pytester.runpytest_inprocess(*PLUGIN).assert_outcomes(passed=5)
 
 
 def test_a_test_that_fails_leaves_nothing(pytester: pytest.Pytester) -> None:

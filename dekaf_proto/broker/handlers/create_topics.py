@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from dekaf_proto.broker.cluster import valid_topic_name
-from dekaf_proto.broker.configs import TOPIC, wrong_config
+from dekaf_proto.broker.configs import TOPIC, wrong_config, wrong_together
 from dekaf_proto.broker.exchange import Exchange
 from dekaf_proto.broker.handlers.assignments import wrong_replicas
 from dekaf_proto.broker.handlers.describe_configs import DEFAULT, TOPIC_LEVEL
@@ -26,9 +26,11 @@ def create_topics(exchange: Exchange, request: CreateTopicsRequest) -> CreateTop
     """Each topic has its own answer; a name that is given twice has one."""
     named = Counter(topic.name for topic in request.topics)
     topics = {topic.name: topic for topic in request.topics}
+    # All are looked at before the first one is made: names that only collide with one another are let through.
+    wrong = {name: _wrong(exchange, topic, named[name]) for name, topic in topics.items()}
     results = []
     for name, topic in topics.items():
-        error, message = _wrong(exchange, topic, named[name])
+        error, message = wrong[name]
         if error:
             results.append(CreatableTopicResult(name, error_code=error, error_message=message, configs=[]))
         else:
@@ -49,9 +51,13 @@ def _wrong(exchange: Exchange, topic: CreatableTopic, times: int) -> tuple[Error
         return ErrorCode.INVALID_TOPIC_EXCEPTION, f"Topic name is invalid: {name!r}"
     if name in cluster.topics:
         return ErrorCode.TOPIC_ALREADY_EXISTS, f"Topic '{name}' already exists."
+    if other := cluster.colliding(name):
+        return ErrorCode.INVALID_TOPIC_EXCEPTION, f"Topic '{name}' collides with existing topic: {other}"
     for config in topic.configs:
         if wrong := wrong_config(config.name, config.value):
             return ErrorCode.INVALID_CONFIG, wrong
+    if wrong := wrong_together({config.name: config.value or "" for config in topic.configs}):
+        return ErrorCode.INVALID_CONFIG, wrong
     if topic.assignments:
         if factor != -1 or partitions != -1:
             what = "replication factor" if factor != -1 else "numPartitions"
@@ -80,7 +86,7 @@ def _wrong(exchange: Exchange, topic: CreatableTopic, times: int) -> tuple[Error
 def _create(exchange: Exchange, asked: CreatableTopic, validate_only: bool) -> CreatableTopicResult:
     cluster = exchange.cluster
     configs = {config.name: config.value or "" for config in asked.configs}
-    append_time = configs.get("message.timestamp.type") == _LOG_APPEND_TIME
+    append_time = configs.get("message.timestamp.type", "").strip() == _LOG_APPEND_TIME
     count = asked.num_partitions if asked.num_partitions > 0 else cluster.auto_create_partitions or 1
     factor = None if asked.replication_factor == -1 else asked.replication_factor
     topic = cluster.create_topic(asked.name, 0 if asked.assignments else count, factor, None, append_time)

@@ -14,8 +14,7 @@ def delete_groups(exchange: Exchange, request: DeleteGroupsRequest) -> DeleteGro
 
 
 def _delete(exchange: Exchange, name: str) -> DeletableGroupResult:
-    error = exchange.faults.error(name)
-    if error or (name and (error := exchange.coordinator_error(name))):
+    if error := exchange.faults.error(name) or exchange.coordinator_error(name, may_be_empty=True):
         return DeletableGroupResult(name, error)
     group = exchange.cluster.groups.get(name)
     if group is None:

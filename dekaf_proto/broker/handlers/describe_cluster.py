@@ -13,7 +13,7 @@ from dekaf_proto.messages.describe_cluster import (
 _BROKERS, _CONTROLLERS = 1, 2
 #: What may be done to a cluster, as bits, where nothing is forbidden: CREATE, ALTER, DESCRIBE, CLUSTER_ACTION,
 #: DESCRIBE_CONFIGS, ALTER_CONFIGS, IDEMPOTENT_WRITE, CREATE_TOKENS, DESCRIBE_TOKENS are 5 and 7 to 14.
-_OPERATIONS = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12
+CLUSTER_OPERATIONS = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12
 
 
 def describe_cluster(exchange: Exchange, request: DescribeClusterRequest) -> DescribeClusterResponse:
@@ -37,5 +37,5 @@ def describe_cluster(exchange: Exchange, request: DescribeClusterRequest) -> Des
         ],
     )
     if request.include_cluster_authorized_operations:
-        response.cluster_authorized_operations = _OPERATIONS
+        response.cluster_authorized_operations = CLUSTER_OPERATIONS
     return response

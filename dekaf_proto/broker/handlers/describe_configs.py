@@ -58,7 +58,7 @@ def _describe(exchange: Exchange, asked: DescribeConfigsResource, synonyms: bool
     configs = [
         _entry(key, config, given.get(key), level, synonyms)
         for key, config in known.items()
-        if not error and (wanted is None or key in wanted)
+        if not error and (not wanted or key in wanted)
     ]
     return DescribeConfigsResult(error, message, asked.resource_type, name, configs)
 

@@ -27,8 +27,7 @@ def describe_groups(exchange: Exchange, request: DescribeGroupsRequest) -> Descr
 
 
 def _describe(exchange: Exchange, name: str) -> DescribedGroup:
-    error = exchange.faults.error(name)
-    if error or (name and (error := exchange.coordinator_error(name))):
+    if error := exchange.faults.error(name) or exchange.coordinator_error(name, may_be_empty=True):
         return DescribedGroup(error, group_id=name)
     group = exchange.cluster.groups.get(name)
     if group is None:  # before version 6 that is no error

@@ -17,7 +17,7 @@ from dekaf_proto.messages.describe_topic_partitions import (
 _LIMIT = 2000
 #: What may be done to a topic, as bits, where nothing is forbidden: READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE,
 #: DESCRIBE_CONFIGS, ALTER_CONFIGS are 3 to 8, 10 and 11.
-_OPERATIONS = 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11
+TOPIC_OPERATIONS = 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11
 
 
 def describe_topic_partitions(
@@ -50,7 +50,7 @@ def describe_topic_partitions(
 
 def _describe(exchange: Exchange, name: str, indexes: range) -> DescribeTopicPartitionsResponseTopic:
     topic = exchange.cluster.topics.get(name)
-    described = DescribeTopicPartitionsResponseTopic(name=name, topic_authorized_operations=_OPERATIONS)
+    described = DescribeTopicPartitionsResponseTopic(name=name, topic_authorized_operations=TOPIC_OPERATIONS)
     if topic is None:
         valid = valid_topic_name(name)
         described.error_code = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION if valid else ErrorCode.INVALID_TOPIC_EXCEPTION

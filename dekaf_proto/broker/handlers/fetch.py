@@ -24,9 +24,11 @@ from dekaf_proto.messages.fetch import (
     PartitionData,
 )
 from dekaf_proto.records import Codec
-from dekaf_proto.types import IsolationLevel, Uuid
+from dekaf_proto.types import IsolationLevel
 
 MAX_BYTES = 55 * 1024 * 1024  # fetch.max.bytes of the broker
+#: What is not there at all comes last in a response.
+_NOWHERE = (ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.UNKNOWN_TOPIC_ID)
 
 
 def fetch(exchange: Exchange, request: FetchRequest) -> FetchResponse | Pending:
@@ -93,14 +95,12 @@ class _Fetch:
         node, version = self.exchange.node, self.exchange.version
         if node not in partition.replicas:
             return ErrorCode.NOT_LEADER_OR_FOLLOWER
-        if version >= 9 and (error := check_epoch(partition, asked.current_leader_epoch)):
+        # Unlike other requests, this one may have any negative number for "none".
+        if version >= 9 and (error := check_epoch(partition, max(-1, asked.current_leader_epoch))):
             return error
         # From version 11 on consumers may read from any replica (KIP-392).
         if node != partition.leader and (version < 11 or partition.leader is None):
             return ErrorCode.NOT_LEADER_OR_FOLLOWER
-        end = partition.replica_ends.get(node, partition.log.end_offset)
-        if not partition.log.start_offset <= asked.fetch_offset <= end:
-            return ErrorCode.OFFSET_OUT_OF_RANGE
         return ErrorCode.NONE
 
     def _data(self, partition: Partition, asked: FetchPartition, left: int, first: bool) -> PartitionData:
@@ -116,13 +116,18 @@ class _Fetch:
             aborted_transactions=[] if committed else None,
             records=b"",
         )
+        end = partition.replica_ends.get(node, log.end_offset)
+        if asked.fetch_offset < log.start_offset or (node != partition.leader and asked.fetch_offset > end):
+            return self._failed(asked, ErrorCode.OFFSET_OUT_OF_RANGE, partition)
         if version >= 12 and asked.last_fetched_epoch >= 0:
             epoch, end_offset = log.end_of_epoch(asked.last_fetched_epoch)
-            if epoch < 0:
-                return self._failed(asked, ErrorCode.OFFSET_OUT_OF_RANGE)  # newer than everything in the log
+            if epoch < 0:  # newer than everything in the log
+                return self._failed(asked, ErrorCode.OFFSET_OUT_OF_RANGE, partition)
             if epoch < asked.last_fetched_epoch or end_offset < asked.fetch_offset:
                 data.diverging_epoch = EpochEndOffset(epoch, end_offset)
                 return data
+        if asked.fetch_offset > end:
+            return self._failed(asked, ErrorCode.OFFSET_OUT_OF_RANGE, partition)
         preferred = partition.preferred_replica
         if (
             version >= 11
@@ -149,8 +154,11 @@ class _Fetch:
         return data
 
     def _failed(self, asked: FetchPartition, error: ErrorCode, partition: Partition | None = None) -> PartitionData:
-        """An error, all numbers -1 (F23); with it the way to the leader, where that helps (KIP-951)."""
+        """An error, all numbers -1 (F23); with it the way to the leader, where that helps (KIP-951). `partition`: the
+        one that could not be read."""
         data = PartitionData(asked.partition, error, high_watermark=-1, records=b"")
+        if partition is not None:
+            data.aborted_transactions = None
         moved = error in (ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.FENCED_LEADER_EPOCH)
         if moved and partition is not None and partition.leader is not None and self.exchange.version >= 16:
             data.current_leader = LeaderIdAndEpoch(partition.leader, partition.leader_epoch)
@@ -168,13 +176,15 @@ class _Fetch:
                 told[key] = Answered() if data.error_code else Answered(data.high_watermark, data.log_start_offset)
                 if data.records and key in session.partitions:
                     session.served(key)
-        topics: dict[tuple[str, Uuid], FetchableTopicResponse] = {}
+        results.sort(key=lambda result: result[1].error_code in _NOWHERE)
+        topics: list[FetchableTopicResponse] = []
         for (name, topic_id, _), data in results:
-            topic = topics.setdefault((name, topic_id), FetchableTopicResponse(name, topic_id))
-            topic.partitions.append(data)
+            if not topics or (topics[-1].topic, topics[-1].topic_id) != (name, topic_id):
+                topics.append(FetchableTopicResponse(name, topic_id))  # also where others' have come in between
+            topics[-1].partitions.append(data)
         return FetchResponse(
             session_id=NO_SESSION if session is None else session.id,
-            responses=list(topics.values()),
+            responses=topics,
             node_endpoints=_endpoints(self.exchange.cluster, results),
         )
 

@@ -34,4 +34,4 @@ def _find(exchange: Exchange, key: str, key_type: int) -> Coordinator:
         return Coordinator(key, -1, "", -1, error, error.name)
     number = exchange.transactions.node(key) if key_type == _TRANSACTION else exchange.cluster.coordinator(key)
     assert number is not None  # at least the node that was asked is alive
-    return Coordinator(key, number, *exchange.cluster.endpoint(number), error_message=None)
+    return Coordinator(key, number, *exchange.cluster.endpoint(number), error_message="")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dekaf_proto.broker.exchange import Exchange
+from dekaf_proto.broker.membership import Group
 from dekaf_proto.errors import ErrorCode
 from dekaf_proto.messages.leave_group import LeaveGroupRequest, LeaveGroupResponse, MemberIdentity, MemberResponse
 
@@ -11,17 +12,23 @@ def leave_group(exchange: Exchange, request: LeaveGroupRequest) -> LeaveGroupRes
     """An error of the whole group is told once."""
     group = exchange.cluster.groups.get(request.group_id)
     error = exchange.faults.top_error or exchange.coordinator_error(request.group_id)
-    if error or group is None:
-        return LeaveGroupResponse(error_code=error or ErrorCode.UNKNOWN_MEMBER_ID)
+    if error:
+        return LeaveGroupResponse(error_code=error)
     asked = request.members if exchange.version >= 3 else [MemberIdentity(request.member_id)]
     members = [
         MemberResponse(
             member.member_id,
             member.group_instance_id,
-            exchange.faults.error() or group.leave(member.member_id, member.group_instance_id, exchange.now),
+            exchange.faults.error() or _leave(group, member, exchange.now),
         )
         for member in asked
     ]
     if exchange.version >= 3:
         return LeaveGroupResponse(members=members)
     return LeaveGroupResponse(error_code=members[0].error_code)
+
+
+def _leave(group: Group | None, member: MemberIdentity, now: float) -> ErrorCode:
+    return (
+        ErrorCode.UNKNOWN_MEMBER_ID if group is None else group.leave(member.member_id, member.group_instance_id, now)
+    )

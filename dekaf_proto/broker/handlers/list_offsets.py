@@ -48,12 +48,13 @@ def list_offsets(exchange: Exchange, request: ListOffsetsRequest) -> ListOffsets
                 topic.name,
                 [
                     _partition(exchange, topic.name, partition, committed)
-                    if asked[topic.name, partition.partition_index] == 1
+                    if asked[topic.name, index] == 1
                     else _failed(partition, ErrorCode.INVALID_REQUEST)  # O3
-                    for partition in topic.partitions
+                    for index, partition in {each.partition_index: each for each in topic.partitions}.items()
                 ],
             )
             for topic in request.topics
+            if topic.partitions
         ]
     )
 
@@ -61,11 +62,11 @@ def list_offsets(exchange: Exchange, request: ListOffsetsRequest) -> ListOffsets
 def _partition(
     exchange: Exchange, topic: str, asked: ListOffsetsPartition, committed: bool
 ) -> ListOffsetsPartitionResponse:
+    if asked.timestamp < 0 and exchange.version < _SINCE.get(asked.timestamp, exchange.version + 1):
+        return _failed(asked, ErrorCode.UNSUPPORTED_VERSION)
     error, partition = exchange.find(topic, asked.partition_index, asked.current_leader_epoch)
     if error or partition is None:
         return _failed(asked, error)
-    if asked.timestamp < 0 and exchange.version < _SINCE.get(asked.timestamp, exchange.version + 1):
-        return _failed(asked, ErrorCode.UNSUPPORTED_VERSION)
     if asked.timestamp == LATEST and partition.log.high_watermark < partition.log.epochs[-1][1]:
         # A new leader does not know yet how far the records of its predecessor are replicated.
         return _failed(

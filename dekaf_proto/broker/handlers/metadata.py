@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dekaf_proto.broker.cluster import Partition, Topic, valid_topic_name
 from dekaf_proto.broker.exchange import Exchange
+from dekaf_proto.broker.handlers.describe_cluster import CLUSTER_OPERATIONS
+from dekaf_proto.broker.handlers.describe_topic_partitions import TOPIC_OPERATIONS
 from dekaf_proto.errors import ErrorCode
 from dekaf_proto.messages.metadata import (
     MetadataRequest,
@@ -22,16 +24,37 @@ def metadata(exchange: Exchange, request: MetadataRequest) -> MetadataResponse:
     cluster = exchange.cluster
     if request.topics is None or (exchange.version == 0 and not request.topics):
         topics = [_describe(exchange, topic) for topic in cluster.topics.values()]
+    elif exchange.version < 12 and any(asked.topic_id or asked.name is None for asked in request.topics):
+        return _refused(request.topics)  # the layouts before have a place for an id, and no meaning of it
     else:
         allowed = exchange.version < 4 or request.allow_auto_topic_creation
-        topics = [_find(exchange, asked, allowed) for asked in request.topics]
+        by_id = [asked for asked in request.topics if asked.topic_id]
+        topics = [_find(exchange, asked, allowed) for asked in _once(by_id or request.topics)]
     brokers = [
         MetadataResponseBroker(number, *cluster.endpoint(number), rack=cluster.nodes[number].rack)
         for number in cluster.alive()
     ]
-    return MetadataResponse(
+    response = MetadataResponse(
         brokers=brokers, cluster_id=cluster.cluster_id, controller_id=cluster.controller(), topics=topics
     )
+    if request.include_cluster_authorized_operations:
+        response.cluster_authorized_operations = CLUSTER_OPERATIONS
+    if request.include_topic_authorized_operations:
+        for topic in topics:
+            if topic.name is not None:
+                topic.topic_authorized_operations = TOPIC_OPERATIONS
+    return response
+
+
+def _refused(asked: list[MetadataRequestTopic]) -> MetadataResponse:
+    """The answer to ids in a version that can't be asked by id."""
+    error = ErrorCode.INVALID_REQUEST
+    return MetadataResponse(topics=[MetadataResponseTopic(error, topic.name or "", topic.topic_id) for topic in asked])
+
+
+def _once(asked: list[MetadataRequestTopic]) -> list[MetadataRequestTopic]:
+    """Each topic once, however often it is named. Where there are ids, they alone count."""
+    return list({topic.topic_id or topic.name: topic for topic in asked}.values())
 
 
 def _find(exchange: Exchange, asked: MetadataRequestTopic, create: bool) -> MetadataResponseTopic:
@@ -39,8 +62,7 @@ def _find(exchange: Exchange, asked: MetadataRequestTopic, create: bool) -> Meta
     if asked.topic_id:
         topic = cluster.topic_by_id(asked.topic_id)
         if topic is None:
-            name = None if exchange.version >= 12 else ""
-            return MetadataResponseTopic(ErrorCode.UNKNOWN_TOPIC_ID, name, asked.topic_id)
+            return MetadataResponseTopic(ErrorCode.UNKNOWN_TOPIC_ID, None, asked.topic_id)
         return _describe(exchange, topic)
     name = asked.name or ""
     topic = cluster.topics.get(name)
@@ -48,7 +70,7 @@ def _find(exchange: Exchange, asked: MetadataRequestTopic, create: bool) -> Meta
         return _describe(exchange, topic)
     if not valid_topic_name(name):
         return MetadataResponseTopic(ErrorCode.INVALID_TOPIC_EXCEPTION, name)
-    if create and cluster.auto_create_partitions is not None:
+    if create and cluster.auto_create_partitions is not None and cluster.colliding(name) is None:
         # It is there from the next request on, as with a real cluster, where the controller makes it.
         cluster.create_topic(name, cluster.auto_create_partitions, None, None, False)
     return MetadataResponseTopic(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, name)

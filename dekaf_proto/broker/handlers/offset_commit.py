@@ -15,17 +15,24 @@ from dekaf_proto.messages.offset_commit import (
 )
 from dekaf_proto.types import TopicPartition
 
-MAX_METADATA_SIZE = 4096
+_MAX_METADATA = 4096
+
+
+def is_too_large(metadata: str | None) -> bool:
+    """Whether a commit has more metadata than offset.metadata.max.bytes allows, which are Java's characters in fact."""
+    return len((metadata or "").encode("utf-16-le")) > 2 * _MAX_METADATA
 
 
 def offset_commit(exchange: Exchange, request: OffsetCommitRequest) -> OffsetCommitResponse:
     """Stores what can be stored; each partition has its own answer (P5)."""
     error = _check_group(exchange, request)
-    return OffsetCommitResponse(topics=[_topic(exchange, request.group_id, topic, error) for topic in request.topics])
+    return OffsetCommitResponse(
+        topics=[_topic(exchange, request.group_id, topic, error) for topic in request.topics if topic.partitions]
+    )
 
 
 def _check_group(exchange: Exchange, request: OffsetCommitRequest) -> ErrorCode:
-    if error := exchange.faults.top_error or exchange.coordinator_error(request.group_id):
+    if error := exchange.faults.top_error or exchange.coordinator_error(request.group_id, may_be_empty=True):
         return error
     group = exchange.cluster.groups.get(request.group_id)
     generation = request.generation_id_or_member_epoch
@@ -61,8 +68,8 @@ def _commit(exchange: Exchange, group: str, topic: str | None, asked: OffsetComm
         return ErrorCode.UNKNOWN_TOPIC_ID
     if exchange.cluster.partition(topic, asked.partition_index) is None:
         return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-    if len((asked.committed_metadata or "").encode()) > MAX_METADATA_SIZE:
+    if is_too_large(asked.committed_metadata):
         return ErrorCode.OFFSET_METADATA_TOO_LARGE
-    committed = CommittedOffset(asked.committed_offset, asked.committed_leader_epoch, asked.committed_metadata)
+    committed = CommittedOffset(asked.committed_offset, asked.committed_leader_epoch, asked.committed_metadata or "")
     exchange.cluster.group(group).commit(TopicPartition(topic, asked.partition_index), committed)
     return ErrorCode.NONE

@@ -31,6 +31,8 @@ def offset_delete(exchange: Exchange, request: OffsetDeleteRequest) -> OffsetDel
     subscribed = _subscribed(group)
     answers: dict[str, OffsetDeleteResponseTopic] = {}
     for topic in request.topics:
+        if not topic.partitions:
+            continue
         answer = answers.setdefault(topic.name, OffsetDeleteResponseTopic(topic.name))
         for asked in topic.partitions:
             found = _delete(exchange, group, TopicPartition(topic.name, asked.partition_index), subscribed)

@@ -64,7 +64,7 @@ def offset_fetch(exchange: Exchange, request: OffsetFetchRequest) -> OffsetFetch
 
 
 def _group(exchange: Exchange, asked: OffsetFetchRequestGroup, stable: bool) -> OffsetFetchResponseGroup:
-    error = exchange.faults.top_error or exchange.coordinator_error(asked.group_id)
+    error = exchange.faults.top_error or exchange.coordinator_error(asked.group_id, may_be_empty=True)
     if error:
         return OffsetFetchResponseGroup(asked.group_id, error_code=error)
     group = exchange.cluster.groups.get(asked.group_id)

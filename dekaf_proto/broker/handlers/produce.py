@@ -76,7 +76,7 @@ class _Produce:
 
     def start(self) -> Outcome:
         """The first step."""
-        for topic in self.request.topic_data:
+        for topic in (each for each in self.request.topic_data if each.partition_data):
             answers = [self._look_at(topic, asked) for asked in topic.partition_data]
             self.response.responses.append(TopicProduceResponse(topic.name, topic.topic_id, answers))
         producers = {batch.producer: None for batch in self.batches if batch.producer is not None}

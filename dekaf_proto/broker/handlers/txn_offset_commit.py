@@ -5,7 +5,7 @@ from __future__ import annotations
 from dekaf_proto.broker.enrolling import enrol, verify
 from dekaf_proto.broker.exchange import Exchange, Outcome
 from dekaf_proto.broker.groups import CommittedOffset
-from dekaf_proto.broker.handlers.offset_commit import MAX_METADATA_SIZE
+from dekaf_proto.broker.handlers.offset_commit import is_too_large
 from dekaf_proto.errors import ErrorCode
 from dekaf_proto.messages.txn_offset_commit import (
     TxnOffsetCommitRequest,
@@ -43,7 +43,8 @@ class _Commit:
 
     def respond(self, error: ErrorCode) -> TxnOffsetCommitResponse:
         """Each partition by itself, if there is no error for all."""
-        return TxnOffsetCommitResponse(topics=[self._topic(topic, error) for topic in self.request.topics])
+        asked = [topic for topic in self.request.topics if topic.partitions]
+        return TxnOffsetCommitResponse(topics=[self._topic(topic, error) for topic in asked])
 
     def _check_group(self) -> ErrorCode:
         request = self.request
@@ -75,9 +76,9 @@ class _Commit:
             return ErrorCode.UNKNOWN_TOPIC_ID
         if cluster.partition(topic, asked.partition_index) is None:
             return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-        if len((asked.committed_metadata or "").encode()) > MAX_METADATA_SIZE:
+        if is_too_large(asked.committed_metadata):
             return ErrorCode.OFFSET_METADATA_TOO_LARGE
-        offset = CommittedOffset(asked.committed_offset, asked.committed_leader_epoch, asked.committed_metadata)
+        offset = CommittedOffset(asked.committed_offset, asked.committed_leader_epoch, asked.committed_metadata or "")
         at = TopicPartition(topic, asked.partition_index)
         cluster.group(self.request.group_id).pending.add(self.request.producer_id, at, offset)
         return ErrorCode.NONE
