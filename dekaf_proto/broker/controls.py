@@ -104,7 +104,8 @@ class Controls(ABC):
         max_message_bytes: int = 1_048_588,
     ) -> None:
         """Creates a topic, by default with replicas on three nodes, or on as many as there are. What is `compacted`
-        takes no record without a key."""
+        takes no record without a key. ValueError if it exists, or can't be."""
+        _check_count(name, partitions)
         self.call(
             lambda broker, _: broker.create_topic(
                 name,
@@ -263,6 +264,8 @@ def make_engine(
         raise ConfigurationError("host", "must be an address that clients can connect to: nodes advertise it")
     if not 0 <= port <= 65535:
         raise ConfigurationError("port", f"must be between 0 and 65535, not {port}")
+    if topics is not None and not isinstance(topics, Mapping):
+        raise ConfigurationError("topics", f'must be a mapping, such as {{"orders": 2}}, not {topics!r}')
     if engine is None:
         engine = Broker(
             nodes=nodes,
@@ -274,8 +277,14 @@ def make_engine(
             unix_offset=unix_offset,
         )
     for name, partitions in (topics or {}).items():
+        _check_count(name, partitions)
         engine.create_topic(name, partitions)
     return engine
+
+
+def _check_count(topic: str, partitions: int) -> None:
+    if partitions < 1:
+        raise ValueError(f"topic {topic!r} can't have {partitions!r} partitions")
 
 
 def can_t_listen(order: Listen, reason: str) -> str:

@@ -107,6 +107,8 @@ class Broker(InProcess):
         keep_requests: int = 10_000,
     ) -> None:
         numbers = list(range(nodes)) if isinstance(nodes, int) else list(nodes)
+        if not numbers or not all(isinstance(number, int) for number in numbers):
+            raise ValueError(f"nodes is how many there are, at least 1, or their numbers, and not {nodes!r}")
         places = {
             number: (host.replace("{node}", str(number)), port + index if port else 0, (racks or {}).get(number))
             for index, number in enumerate(numbers)

@@ -55,6 +55,24 @@ class Fault:
     reply: bytes | None = None
     hits: int = 0
 
+    def __post_init__(self) -> None:
+        """What could never go wrong is refused: a test with it would pass, and prove nothing."""
+        codes: list[tuple[str, str, object]] = [
+            ("api", "ApiKey", self.api),
+            ("error", "ErrorCode", self.error),
+            ("top_error", "ErrorCode", self.top_error),
+        ]
+        for name, kind, code in codes:
+            if code is not None and not isinstance(code, int):
+                raise TypeError(f"{name} is of {kind}, not {type(code).__name__} {code!r}")
+        for name, when in (("drop", self.drop), ("silent", self.silent)):
+            if when not in (None, "before", "after"):
+                raise ValueError(f'{name} is "before" or "after", not {when!r}')
+        if self.times is not None and self.times < 1:
+            raise ValueError(f"times is at least 1, or None for all, not {self.times!r}")
+        if not self.delay >= 0:
+            raise ValueError(f"delay is in seconds and not {self.delay!r}")
+
     @property
     def spent(self) -> bool:
         """Whether it has been used `times` times."""
@@ -118,6 +136,8 @@ class Faults:
 
     def put(self, fault: Fault) -> None:
         """Orders a fault that was made before."""
+        if not isinstance(fault, Fault):
+            raise TypeError(f"expected a Fault, not {type(fault).__name__} {fault!r}")
         self._faults.append(fault)
 
     def remove(self, fault: Fault) -> None:

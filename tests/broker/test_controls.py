@@ -258,7 +258,9 @@ def test_an_engine_from_options() -> None:
     assert own.topics == ["x"]
 
 
-@pytest.mark.parametrize("options", [{"host": "0.0.0.0"}, {"host": "::"}, {"port": 65536}, {"port": -1}])
+@pytest.mark.parametrize(
+    "options", [{"host": "0.0.0.0"}, {"host": "::"}, {"port": 65536}, {"port": -1}, {"topics": ["t"]}]
+)
 def test_options_that_can_t_be(options: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError):
         engine(**options)
@@ -268,3 +270,13 @@ def test_what_is_said_of_a_port_that_is_taken() -> None:
     assert can_t_listen(Listen(1, "127.0.0.1", 9092), "Address already in use") == (
         "node 1 can't listen on 127.0.0.1:9092 (Address already in use): choose another port"
     )
+
+
+@pytest.mark.parametrize("wrong", [0, -1])
+def test_a_topic_without_partitions_is_refused(wrong: int) -> None:
+    broker = controls()
+    with pytest.raises(ValueError, match=f"topic 'u' can't have {wrong} partitions"):
+        broker.create_topic("u", wrong)
+    assert broker.topics == ["t"]
+    with pytest.raises(ValueError, match=f"topic 'u' can't have {wrong} partitions"):
+        engine(topics={"u": wrong})

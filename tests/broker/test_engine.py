@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dekaf_proto.broker import Broker
@@ -254,3 +256,9 @@ def test_a_version_that_is_not_offered_ends_the_connection() -> None:  # W26
     conn = peer.connect()
     peer.send(conn, NOTHING, 10)
     assert peer.closed == [conn]
+
+
+@pytest.mark.parametrize("wrong", [0, [], "3"])
+def test_a_cluster_of_no_nodes_is_refused(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="nodes is how many there are, at least 1, or their numbers, and not"):
+        Broker(nodes=wrong)

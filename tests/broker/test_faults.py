@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dekaf_proto.broker import Broker
-from dekaf_proto.broker.faults import When
+from dekaf_proto.broker.faults import Fault, When
 from dekaf_proto.errors import DecodeError, ErrorCode
 from dekaf_proto.messages import ApiKey, ListOffsetsRequest, MetadataRequest, MetadataResponse, OffsetCommitRequest
 from dekaf_proto.messages.offset_commit import OffsetCommitRequestPartition, OffsetCommitRequestTopic
@@ -157,3 +159,29 @@ def test_garbage_instead_of_a_frame() -> None:
         peer.receive(conn, MetadataResponse, 13)
     assert peer.closed == []
     assert peer.ask(NOTHING, 13, conn=conn).brokers
+
+
+@pytest.mark.parametrize(
+    "wrong, kind, says",
+    [
+        ({"api": "FETCH"}, TypeError, "api is of ApiKey, not str 'FETCH'"),
+        ({"error": "NOT_COORDINATOR"}, TypeError, "error is of ErrorCode, not str"),
+        ({"top_error": "NOT_COORDINATOR"}, TypeError, "top_error is of ErrorCode, not str"),
+        ({"drop": "now"}, ValueError, 'drop is "before" or "after", not \'now\''),
+        ({"silent": True}, ValueError, 'silent is "before" or "after", not True'),
+        ({"times": 0}, ValueError, "times is at least 1, or None for all, not 0"),
+        ({"delay": -1}, ValueError, "delay is in seconds and not -1"),
+    ],
+)
+def test_a_fault_that_could_never_happen_is_refused(wrong: dict[str, Any], kind: type[Exception], says: str) -> None:
+    with pytest.raises(kind, match=says):
+        Fault(**wrong)
+    with pytest.raises(kind, match=says):
+        cluster().broker.faults.add(**wrong)
+
+
+def test_what_is_no_fault_is_refused() -> None:
+    peer = cluster()
+    with pytest.raises(TypeError, match="expected a Fault, not str 'drop'"):
+        peer.broker.faults.put("drop")  # type: ignore[arg-type]
+    assert error(peer) == 0
