@@ -37,5 +37,7 @@ def dekaf_broker(request: pytest.FixtureRequest) -> Iterator[EmbeddedBroker]:
     from dekaf_sync import EmbeddedBroker
 
     mark = request.node.get_closest_marker("dekaf_broker")
+    if mark is not None and mark.args:
+        raise pytest.UsageError(f"the mark dekaf_broker takes keywords, such as nodes=3, and not {mark.args!r}")
     with EmbeddedBroker(**({} if mark is None else mark.kwargs)) as broker:
         yield broker

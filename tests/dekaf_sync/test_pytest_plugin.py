@@ -49,6 +49,21 @@ def test_a_broker_for_each_test(pytester: pytest.Pytester) -> None:
     pytester.runpytest_inprocess(*PLUGIN).assert_outcomes(passed=4)
 
 
+def test_a_mark_with_what_has_no_name(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.dekaf_broker({"orders": 2})
+        def test_it(dekaf_broker):
+            assert False
+        """
+    )
+    result = pytester.runpytest_inprocess(*PLUGIN)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*UsageError: the mark dekaf_broker takes keywords, such as nodes=3, and not*orders*"])
+
+
 def test_a_test_that_fails_leaves_nothing(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
