@@ -35,6 +35,8 @@ def shown(value: object) -> str:
     """A default as a user would write it."""
     if isinstance(value, Enum):
         value = value.name.lower()
+    if isinstance(value, tuple):
+        return f"`{list(value)!r}`".replace("'", '"')
     return f"`{value!r}`" if value is None or isinstance(value, bool | int) else f'`"{value}"`'
 
 

@@ -104,7 +104,8 @@ class Controls(ABC):
         max_message_bytes: int = 1_048_588,
     ) -> None:
         """Creates a topic, by default with replicas on three nodes, or on as many as there are. What is `compacted`
-        takes no record without a key."""
+        takes no record without a key. ValueError if it exists, or can't be."""
+        _check_count(name, partitions)
         self.call(
             lambda broker, _: broker.create_topic(
                 name,
@@ -266,6 +267,8 @@ def make_engine(
     count = nodes if isinstance(nodes, int) else len(nodes)
     if port and port + count - 1 > 65535:
         raise ConfigurationError("port", f"{count} nodes need the ports {port} to {port + count - 1}")
+    if topics is not None and not isinstance(topics, Mapping):
+        raise ConfigurationError("topics", f'must be a mapping, such as {{"orders": 2}}, not {topics!r}')
     if engine is None:
         engine = Broker(
             nodes=nodes,
@@ -277,6 +280,7 @@ def make_engine(
             unix_offset=unix_offset,
         )
     for name, partitions in (topics or {}).items():
+        _check_count(name, partitions)
         engine.create_topic(name, partitions)
     return engine
 
@@ -290,6 +294,11 @@ def crashed(cause: BaseException) -> InternalError | LocalProtocolError:
         error = InternalError(f"the embedded broker has crashed; this is a bug in dekaf: {cause!r}")
     error.__cause__ = cause
     return error
+
+
+def _check_count(topic: str, partitions: int) -> None:
+    if partitions < 1:
+        raise ValueError(f"topic {topic!r} has to have at least 1 partition, not {partitions!r}")
 
 
 def can_t_listen(order: Listen, reason: str) -> str:

@@ -58,6 +58,11 @@ class Fault:
     hits: int = 0
 
     def __post_init__(self) -> None:
+        """What could never go wrong is refused: a test with it would pass, and prove nothing."""
+        for name, kind in (("api", ApiKey), ("error", ErrorCode), ("top_error", ErrorCode)):
+            given = getattr(self, name)
+            if given is not None and not isinstance(given, int):
+                raise TypeError(f"{name} has to be of {kind.__name__}, not {type(given).__name__} {given!r}")
         if self.api is not None and self.api not in list(ApiKey):
             raise ValueError(f"api has to be an ApiKey, not {self.api!r}")
         for name in ("drop", "silent"):
@@ -65,8 +70,8 @@ class Fault:
                 raise ValueError(f"{name} has to be 'before' or 'after', not {getattr(self, name)!r}")
         for name, least in (("times", 1), ("delay", 0), ("truncate", 0), ("throttle_time_ms", 0)):
             given = getattr(self, name)
-            if given is not None and given < least:
-                raise ValueError(f"{name} has to be at least {least}, not {given}")
+            if given is not None and not given >= least:
+                raise ValueError(f"{name} has to be at least {least}, not {given!r}")
 
     @property
     def spent(self) -> bool:
@@ -131,6 +136,8 @@ class Faults:
 
     def put(self, fault: Fault) -> None:
         """Orders a fault that was made before."""
+        if not isinstance(fault, Fault):
+            raise TypeError(f"expected a Fault, not {type(fault).__name__} {fault!r}")
         self._faults.append(fault)
 
     def remove(self, fault: Fault) -> None:

@@ -72,7 +72,7 @@ def test_nodes() -> None:
     assert broker.peer.frame(conn) is not None
 
 
-@pytest.mark.parametrize("nodes", [0, -1, [], [1, 1], [-1]])
+@pytest.mark.parametrize("nodes", [0, -1, [], [1, 1], [-1], "3"])
 def test_nodes_that_can_t_be(nodes: Any) -> None:
     with pytest.raises(ValueError, match="nodes have to be"):
         Broker(nodes=nodes)
@@ -323,7 +323,9 @@ def test_an_engine_from_options() -> None:
     assert own.topics == ["x"]
 
 
-@pytest.mark.parametrize("options", [{"host": "0.0.0.0"}, {"host": "::"}, {"port": 65536}, {"port": -1}])
+@pytest.mark.parametrize(
+    "options", [{"host": "0.0.0.0"}, {"host": "::"}, {"port": 65536}, {"port": -1}, {"topics": ["t"]}]
+)
 def test_options_that_can_t_be(options: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError):
         engine(**options)
@@ -341,3 +343,13 @@ def test_who_is_to_blame() -> None:
     assert [type(error) for error in found] == [InternalError, LocalProtocolError]
     assert [error.__cause__ for error in found] == [ours, theirs]
     assert ["a bug in dekaf" in str(error) for error in found] == [True, False]
+
+
+@pytest.mark.parametrize("wrong", [0, -1])
+def test_a_topic_without_partitions_is_refused(wrong: int) -> None:
+    broker = controls()
+    with pytest.raises(ValueError, match=f"topic 'u' has to have at least 1 partition, not {wrong}"):
+        broker.create_topic("u", wrong)
+    assert broker.topics == ["t"]
+    with pytest.raises(ValueError, match=f"topic 'u' has to have at least 1 partition, not {wrong}"):
+        engine(topics={"u": wrong})

@@ -164,11 +164,12 @@ def test_garbage_instead_of_a_frame() -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        {"api": "fetch"},
+        {"api": 12345},
         {"drop": "sometimes"},
         {"silent": "then"},
         {"times": 0},
         {"delay": -0.1},
+        {"delay": float("nan")},
         {"truncate": -1},
         {"throttle_time_ms": -1},
     ],
@@ -191,3 +192,25 @@ def test_functions_of_a_program_that_are_wrong() -> None:
         peer.broker.faults.put(fault)
         with pytest.raises(LocalProtocolError, match=said):
             peer.ask(NOTHING, 9)
+
+
+@pytest.mark.parametrize(
+    "wrong, says",
+    [
+        ({"api": "FETCH"}, "api has to be of ApiKey, not str 'FETCH'"),
+        ({"error": "NOT_COORDINATOR"}, "error has to be of ErrorCode, not str"),
+        ({"top_error": "NOT_COORDINATOR"}, "top_error has to be of ErrorCode, not str"),
+    ],
+)
+def test_a_fault_that_could_never_happen_is_refused(wrong: dict[str, Any], says: str) -> None:
+    with pytest.raises(TypeError, match=says):
+        Fault(**wrong)
+    with pytest.raises(TypeError, match=says):
+        cluster().broker.faults.add(**wrong)
+
+
+def test_what_is_no_fault_is_refused() -> None:
+    peer = cluster()
+    with pytest.raises(TypeError, match="expected a Fault, not str 'drop'"):
+        peer.broker.faults.put("drop")  # type: ignore[arg-type]
+    assert error(peer) == 0

@@ -53,6 +53,21 @@ def test_a_broker_for_each_test(pytester: pytest.Pytester) -> None:
     pytester.runpytest_inprocess(*PLUGIN).assert_outcomes(passed=5)
 
 
+def test_a_mark_with_topics_in_the_place_of_nodes(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.dekaf_broker({"orders": 2})
+        def test_it(dekaf_broker):
+            assert False
+        """
+    )
+    result = pytester.runpytest_inprocess(*PLUGIN)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*nodes have to be a number, at least 1, or different numbers from 0 on, not*orders*"])
+
+
 def test_a_test_that_fails_leaves_nothing(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """

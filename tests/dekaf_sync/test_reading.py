@@ -333,6 +333,14 @@ def test_a_time_that_can_t_be(kafka: Kafka, wrong: float) -> None:
             consumer.batches(max_wait=wrong)
 
 
+def test_what_is_no_time(kafka: Kafka) -> None:
+    with kafka.consumer() as consumer:
+        with pytest.raises(TypeError, match="expected a time in seconds, not str '1'"):
+            consumer.poll("1")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="expected a time in seconds, not str '1'"):
+            consumer.batches(max_wait="1")  # type: ignore[arg-type]
+
+
 def test_a_time_without_end(kafka: Kafka) -> None:
     """No clock, lock or selector takes any number."""
     kafka.append("a")
