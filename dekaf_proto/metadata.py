@@ -146,6 +146,11 @@ class Metadata:
             return None
         return broker_error(info.error, f"topic {topic}")
 
+    def is_coming(self, topic: str) -> bool:
+        """Whether a topic is there, but nobody can say yet how many partitions it has: it has just been created."""
+        info = self._client.cluster.topics.get(topic)
+        return info is not None and info.error is ErrorCode.LEADER_NOT_AVAILABLE and not info.partitions
+
     def why_no_leader(self, tp: TopicPartition) -> KafkaError | None:
         """What is wrong if it is not known who leads a partition; None while the first answer is on its way."""
         if self._last_error is not None:

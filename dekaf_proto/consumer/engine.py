@@ -292,7 +292,9 @@ class Consumer(Seeks, Generic[K, V]):
         """Whether an assignment is still to come, the first or that of a rebalance, or has not been told yet."""
         if not self._subscription.is_subscribed or self._membership is None:
             return False
-        return not self._membership.is_settled or any(p.withheld for p in self._partitions.values())
+        if not self._membership.is_settled or any(p.withheld for p in self._partitions.values()):
+            return True
+        return any(map(self._metadata.is_coming, self._subscription.topics()))
 
     # ----------------------------------------------------------------------------------------------------- offsets
 
@@ -411,6 +413,12 @@ class Consumer(Seeks, Generic[K, V]):
 
         self._begin(now, answers=True)
         self._ask(True)
+        if timeout is None and not self._partitions and not subscription.is_subscribed and not self._is_ending:
+            self._client.warn.warning(
+                now,
+                "nothing to read",
+                "waiting, but nothing is subscribed to or assigned: until another task does that",
+            )
         return self._start("wait", flow(), now, None)
 
     def hand_back(self, now: float) -> None:

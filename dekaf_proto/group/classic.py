@@ -329,6 +329,9 @@ class Classic:
         assignment = yield from self._sync(coordinator, joined, cause)
         if assignment is None:
             return
+        who = f"group {self._group_id}: generation {self.generation} as {self.member_id}"
+        log.info("%s, with %d partitions", who, len(assignment))
+        log.debug("%s has %s", who, [str(tp) for tp in assignment])
         self.rebalances += 1
         self.last_cause = cause
         self.last_seconds = self._client.now - began

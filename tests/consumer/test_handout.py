@@ -436,3 +436,17 @@ def test_fetching_goes_on_while_records_are_in_hand() -> None:
     assert isinstance(last, FetchRequest)
     assert [p.fetch_offset for t in last.topics for p in t.partitions] == [1]
     assert numbers(setup) == (1, 0)
+
+
+@pytest.mark.parametrize("way", ["assigned", "subscribed", "bounded", "nothing"])
+def test_who_waits_for_ever_for_nothing_is_told(way: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It is no error: another task may still subscribe. But most often that was forgotten."""
+    setup = Setup({"t": 1}, group_id="g")
+    if way == "assigned":
+        setup.assign({T0: 0})
+    elif way == "subscribed":
+        setup.consumer.subscribe(["t"], setup.now)
+    for _ in range(2):
+        setup.consumer.wait(setup.now, 1.0 if way == "bounded" else None)
+    told = [message for message in caplog.messages if "nothing is subscribed to or assigned" in message]
+    assert len(told) == (way == "nothing")

@@ -614,6 +614,36 @@ def test_buffered_records_of_a_lost_partition_are_dropped() -> None:  # G21, les
 # ------------------------------------------------------------------------------------------------- reading to the end
 
 
+def test_each_rebalance_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", "dekaf.group")
+    group, one = stable()
+    member_id = one.membership.member_id
+    assert f"group g: generation 1 as {member_id}, with 2 partitions" in caplog.messages
+    assert f"group g: generation 1 as {member_id} has ['t-0', 't-1']" in caplog.messages
+    group.join()
+    group.settle()
+    assert "group g: rejoining, the group is rebalancing" in caplog.messages
+    assert f"group g: generation 2 as {member_id}, with 1 partitions" in caplog.messages
+
+
+def test_of_a_topic_that_has_just_been_created_the_end_is_not_reached() -> None:  # M5
+    group = Group({"t": 1})
+    group.append("a", "b")
+    group.broker.faults.add(api=ApiKey.METADATA, topic="t", error=ErrorCode.LEADER_NOT_AVAILABLE, times=3)
+    one = group.join()
+    one.sleep()
+    bound = group.result(one.consumer.until_end(group.now))
+    values: list[str] = []
+    while not isinstance(output := one.consumer.poll(group.now, bound), EndOfPartition):
+        if isinstance(output, Rebalance):
+            one.consumer.event_done(output, group.now)
+        elif isinstance(output, FetchedRecords):
+            values += [record.value.decode() for record in output]
+        else:
+            group.result(one.consumer.wait(group.now, None, bound))
+    assert values == ["a", "b"]
+
+
 @pytest.mark.parametrize("cause", ["a member that comes", "removed"])
 def test_while_partitions_are_on_their_way_back_the_end_is_not_reached(cause: str) -> None:
     group, one = stable()
