@@ -193,10 +193,12 @@ public final class KafkaHelper {
     }
 
     static JsonNode committed(JsonNode q) throws Exception {
+        // A transaction is committed before its marker is where the offsets are.
+        ListConsumerGroupOffsetsOptions stable = new ListConsumerGroupOffsetsOptions().requireStable(true);
         String group = q.get("group").asText();
         ArrayNode all = JSON.createArrayNode();
         for (Map.Entry<TopicPartition, OffsetAndMetadata> e
-                : get(admin(q).listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata()).entrySet()) {
+                : get(admin(q).listConsumerGroupOffsets(group, stable).partitionsToOffsetAndMetadata()).entrySet()) {
             if (e.getValue() == null) continue;
             ObjectNode o = all.addObject().put("topic", e.getKey().topic()).put("partition", e.getKey().partition());
             o.put("offset", e.getValue().offset()).put("metadata", e.getValue().metadata());
