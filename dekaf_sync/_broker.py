@@ -168,7 +168,7 @@ class EmbeddedBroker(Controls):
                     engine.handle_timeout(now)
                 server.carry_out()
         except BaseException as error:  # told to whoever calls next
-            log.critical("the embedded broker has crashed", exc_info=error)
+            log.critical("%s", crashed(error), exc_info=error)
             self._crash = error
         finally:
             with self._lock:

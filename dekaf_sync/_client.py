@@ -171,7 +171,7 @@ def seconds_of(timeout: float | None) -> float | None:
     """A time to wait. ValueError for one that can't be, TypeError for what is none."""
     if timeout is None:
         return None
-    if not isinstance(timeout, (int, float)):
+    if not hasattr(timeout, "__float__"):  # a Decimal will do
         raise TypeError(f"expected a time in seconds, not {type(timeout).__name__} {timeout!r}")
     if not timeout >= 0:
         raise ValueError(f"a time in seconds can't be {timeout!r}")

@@ -246,7 +246,7 @@ class Subscription:
             yield from self.revoke(tps, deadline, "the group has rebalanced")
             yield Wait(self._is_heard)  # it may have been lost instead
 
-    def apply(self, assigned: Sequence[TopicPartition], eager: bool, deadline: float) -> Flow[bool]:
+    def apply(self, assigned: Sequence[TopicPartition], eager: bool, deadline: float) -> Flow[None]:
         """What the group has given (G22, G23)."""
         yield Wait(self._is_heard)  # what was lost may be among it
         kept = set(assigned)
@@ -255,7 +255,7 @@ class Subscription:
             yield from self.revoke(gone, deadline, "the group has given it to another member")
         assert self.membership is not None
         if not self.membership.is_member:
-            return False  # lost meanwhile
+            return  # lost meanwhile
         added = [tp for tp in dict.fromkeys(assigned) if tp not in self._partitions]
         self._add(added)
         self._commits.restart_timer()
@@ -268,7 +268,6 @@ class Subscription:
             if tp in self._partitions and self._partitions[tp].tenure.live:
                 self._partitions[tp].withheld = False
         self._handout.stop()
-        return bool(gone)
 
     def revoke(self, tps: Sequence[TopicPartition], deadline: float, cause: str) -> Flow[None]:
         """Lets go of partitions while the group waits: the event, acknowledgements, the commit, in this order."""

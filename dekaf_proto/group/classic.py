@@ -329,9 +329,6 @@ class Classic:
         assignment = yield from self._sync(coordinator, joined, cause)
         if assignment is None:
             return
-        who = f"group {self._group_id}: generation {self.generation} as {self.member_id}"
-        log.info("%s, with %d partitions", who, len(assignment))
-        log.debug("%s has %s", who, [str(tp) for tp in assignment])
         self.rebalances += 1
         self.last_cause = cause
         self.last_seconds = self._client.now - began
@@ -348,6 +345,9 @@ class Classic:
                 self._last = ([], self.generation)
             return
         self._last = (assignment, self.generation)
+        who = f"group {self._group_id}: generation {self.generation} as {self.member_id}"
+        log.info("%s, with %d partitions (%s)", who, len(assignment), cause)
+        log.debug("%s has %s", who, [str(tp) for tp in assignment])
         if self._leader.withheld or (comes_back and (joined.skip_assignment or joined.leader != joined.member_id)):
             looking = self._look_for_gaps(joined.leader, patient=self._leader.withheld)
             self._client.runner.start_background(looking, "looking for gaps")

@@ -79,8 +79,8 @@ class Host(Protocol):
     def prepare(self, eager: bool, deadline: float) -> Flow[None]:
         """Before a join: gives up everything, or what it is no longer subscribed to."""
 
-    def apply(self, assigned: Sequence[TopicPartition], eager: bool, deadline: float) -> Flow[bool]:
-        """Takes an assignment; whether something was given up for it, which the group has to be told."""
+    def apply(self, assigned: Sequence[TopicPartition], eager: bool, deadline: float) -> Flow[None]:
+        """Takes an assignment, and gives up for it what is not in it."""
 
     def lose(self, cause: str) -> None:
         """All that it has may be somebody else's by now."""

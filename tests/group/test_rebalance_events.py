@@ -618,12 +618,12 @@ def test_each_rebalance_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG", "dekaf.group")
     group, one = stable()
     member_id = one.membership.member_id
-    assert f"group g: generation 1 as {member_id}, with 2 partitions" in caplog.messages
+    assert f"group g: generation 1 as {member_id}, with 2 partitions (the consumer has subscribed)" in caplog.messages
     assert f"group g: generation 1 as {member_id} has ['t-0', 't-1']" in caplog.messages
     group.join()
     group.settle()
     assert "group g: rejoining, the group is rebalancing" in caplog.messages
-    assert f"group g: generation 2 as {member_id}, with 1 partitions" in caplog.messages
+    assert f"group g: generation 2 as {member_id}, with 1 partitions (the group is rebalancing)" in caplog.messages
 
 
 def test_of_a_topic_that_has_just_been_created_the_end_is_not_reached() -> None:  # M5

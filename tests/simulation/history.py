@@ -11,7 +11,8 @@
     isolation        with read_committed nothing comes of a transaction that is open or was aborted; that everything
                      comes of those that were committed, in order, is `order`
     uncommitted      at_most_once gives nothing that is not committed yet
-    twice            at_most_once gives no record a second time; where nothing goes wrong, no mode does
+    twice            at_most_once gives no record a second time; where nothing goes wrong, no mode does, unless a commit
+                     by hand has failed, as the group has waited for a static member that went without a word
     overlap          where nothing goes wrong, no partition is two programs' at a time
     put out          where nothing goes wrong, the group does not go on without a member
     no goodbye       who has closed in the end is no member any more, unless it is a static one
@@ -22,6 +23,7 @@ A violation is an AssertionError at the moment at which it happens.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from dekaf_proto.broker import Broker, CommittedOffset
@@ -90,6 +92,14 @@ class History:
             assert offset < end, f"uncommitted: {ledger} {offset} is given when {end} is committed"
         if self.plan.at_most_once or self.plan.calm:
             assert ledger.delivered[offset] == 1, f"twice: {ledger} {offset}"
+
+    def was_not_committed(self, partitions: Iterable[TopicPartition]) -> None:
+        """A commit by hand has failed, and a program may leave it at that: others may be given these records again."""
+        for tp in partitions:
+            ledger = self.ledger(tp)
+            for offset in ledger.delivered:
+                if ledger.committed is None or offset >= ledger.committed:
+                    ledger.delivered[offset] = 0
 
     def was_finished(self, record: AnyRecord) -> None:
         """A program is done with a record."""

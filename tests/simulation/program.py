@@ -500,3 +500,4 @@ class Program:
         except (RebalanceError, KafkaTimeoutError) as error:
             self.note(f"commit: {error!r}")
             self.world.history.happened["refused commits"] += 1
+            self.world.history.was_not_committed(self.owned)

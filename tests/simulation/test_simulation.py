@@ -131,6 +131,19 @@ def test_a_record_given_twice_is_seen(which: str) -> None:
         seen.was_delivered(record(seen, 0))
 
 
+def test_a_record_may_be_given_twice_where_a_commit_has_failed() -> None:
+    seen = history(calm=True)
+    finish(seen, 0)
+    seen.was_committed(0.0, 1, "p", A0, CommittedOffset(1))
+    seen.was_delivered(record(seen, 0))
+    seen.was_delivered(record(seen, 1))
+    seen.was_not_committed([A0])
+    seen.was_delivered(record(seen, 1))
+    for offset in (0, 1):
+        with pytest.raises(AssertionError, match="twice"):
+            seen.was_delivered(record(seen, offset))
+
+
 def test_a_record_that_is_given_before_it_is_committed_is_seen() -> None:
     seen = history(at_most_once=True)
     seen.was_committed(0.0, 1, "p", A0, CommittedOffset(1))
