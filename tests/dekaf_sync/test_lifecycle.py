@@ -272,7 +272,7 @@ def test_a_crash_reaches_who_waits_and_who_comes_later(kafka: Kafka, caplog: pyt
     def crashes() -> None:
         until(lambda: waits(consumer))
         crash(consumer)
-        kafka.append("a")
+        consumer._pump.post(lambda: None)  # wakes it; with a record the wait could end well first
 
     join = in_thread(crashes)
     with pytest.raises(InternalError, match=r"the I/O thread of Consumer.* has crashed.*a bug") as caught:
