@@ -22,7 +22,7 @@ def modules_to_compile(patch: pytest.MonkeyPatch, command: str, mypycify: Callab
     setuptools = pytest.importorskip("setuptools", reason="comes with the extra `dev`")
     given: dict[str, object] = {}
     build = ModuleType("mypyc.build")
-    build.mypycify = mypycify  # type: ignore[attr-defined]
+    build.mypycify = mypycify  # type: ignore[attr-defined]  # a module of our own
     patch.setitem(sys.modules, "mypyc.build", build)
     patch.setitem(sys.modules, "mypyc", ModuleType("mypyc"))
     patch.setattr(setuptools, "setup", given.update)

@@ -107,8 +107,7 @@ class Broker(InProcess):
         keep_requests: int = 10_000,
     ) -> None:
         numbers = list(range(nodes)) if isinstance(nodes, int) else list(nodes)
-        real = all(isinstance(number, int) and number >= 0 for number in numbers)  # type: ignore[redundant-expr]
-        if not numbers or not real or len({*numbers}) < len(numbers):
+        if {*map(type, numbers)} != {int} or min(numbers) < 0 or len({*numbers}) < len(numbers):
             raise ValueError(f"nodes have to be a number, at least 1, or different numbers from 0 on, not {nodes!r}")
         if auto_create_partitions is not None and auto_create_partitions < 1:
             raise ValueError(f"auto_create_partitions has to be at least 1, or None, not {auto_create_partitions}")

@@ -320,11 +320,12 @@ class PartitionLog:
 
     def settled_records(self) -> list[AnyRecord]:
         """Those that a read_committed consumer gets."""
+        end = self.last_stable_offset
         aborted = [(each.producer_id, range(each.first_offset, each.last_offset)) for each in self.aborted]
         return [
             record
             for batch, record in self._records()
-            if record.offset < self.last_stable_offset
+            if record.offset < end
             and not any(id == batch.producer_id and batch.base_offset in offsets for id, offsets in aborted)
         ]
 

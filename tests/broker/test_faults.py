@@ -186,7 +186,7 @@ def test_functions_of_a_program_that_are_wrong() -> None:
     for fault, said in (
         (Fault(when=broken), "`when` has raised RuntimeError"),
         (Fault(alter=broken), "`alter` has raised RuntimeError"),
-        (Fault(alter=lambda *_: None), "has to return a response, not None"),  # type: ignore[arg-type]
+        (Fault(alter=lambda *_: None), "has to return a response, not None"),  # type: ignore[arg-type]  # it must not
     ):
         peer = cluster()
         peer.broker.faults.put(fault)
@@ -212,5 +212,5 @@ def test_a_fault_that_could_never_happen_is_refused(wrong: dict[str, Any], says:
 def test_what_is_no_fault_is_refused() -> None:
     peer = cluster()
     with pytest.raises(TypeError, match="expected a Fault, not str 'drop'"):
-        peer.broker.faults.put("drop")  # type: ignore[arg-type]
+        peer.broker.faults.put("drop")  # type: ignore[arg-type]  # who has no type checker may
     assert error(peer) == 0

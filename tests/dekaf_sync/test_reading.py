@@ -336,9 +336,9 @@ def test_a_time_that_can_t_be(kafka: Kafka, wrong: float) -> None:
 def test_what_is_no_time(kafka: Kafka) -> None:
     with kafka.consumer() as consumer:
         with pytest.raises(TypeError, match="expected a time in seconds, not str '1'"):
-            consumer.poll("1")  # type: ignore[arg-type]
+            consumer.poll("1")  # type: ignore[arg-type]  # who has no type checker may
         with pytest.raises(TypeError, match="expected a time in seconds, not str '1'"):
-            consumer.batches(max_wait="1")  # type: ignore[arg-type]
+            consumer.batches(max_wait="1")  # type: ignore[arg-type]  # likewise
 
 
 def test_a_time_without_end(kafka: Kafka) -> None:
